@@ -168,9 +168,22 @@ def test_limits_of_rounds_of_fresh_tasks():
     assert apart == pytest.approx(1.0)
     # With small steps the floor is that of n / beta tasks, up to the factor of the mean gradient.
     steps = {"alpha": 0.2, "beta": 1e-4}
-    floor = distance(tasks, "linear-maml", n=10, rounds=10**7, **steps, **sizes)
+    floor, limit = distance(tasks, "linear-maml", n=10, rounds=[10**7, np.inf], **steps, **sizes)
+    assert floor == pytest.approx(limit, rel=1e-12)
     fixed = ms.theory.linear_maml_error(tasks, "linear-maml", n=10, **steps, **sizes)
     assert floor == pytest.approx(0.5 * steps["beta"] * h * fixed, rel=1e-2)
+
+
+def test_large_steps_diverge():
+    tasks = ms.LinearTasks(d=9, k=2, noise=0.7)
+    for beta, n in ((10.0, 2), (10.0, None)):
+        rounds = [0, 1, 10_000, np.inf]
+        values = ms.theory.linear_maml_distance(
+            tasks, "linear-maml", alpha=0.2, beta=beta, n=n, m_in=5, m_out=3, rounds=rounds
+        )
+        # From the mean of the tasks, nothing moves without noise.
+        assert values[0] == 0.0
+        assert (np.isinf(values[2:]) if n else values == 0.0).all()
 
 
 def test_a_distance_takes_the_place_of_the_vector():

@@ -13,9 +13,9 @@ def kappa(Omega, m, penalty):
     identity, value = np.eye(len(Omega)), penalty + np.trace(Omega) / m
     for _ in range(20_000):
         after = penalty + value / m * np.trace(np.linalg.solve(Omega + value * identity, Omega))
-        if abs(after - value) <= 1e-15 * abs(value) and after.imag == value.imag:
+        change, value = after - value, after
+        if abs(change) <= 1e-15 * abs(value) and abs(change.imag) <= 1e-14 * abs(value.imag):
             break
-        value = after
     return value
 
 

@@ -294,7 +294,7 @@ def linear_maml_distance(
     m_in, m_out : int or None
         Inner and outer samples per task; None: infinitely many.
     rounds : array_like of int
-        Numbers of rounds t, >= 0.
+        Numbers of rounds t, >= 0. Infinity gives the floor at which training levels off.
     B : ndarray of shape (d, 1), pair of array_like (M, R), or None
         The vector at the start, as in `linear_maml_risk`, but None is B = 0, where training starts
         by default.
@@ -304,8 +304,8 @@ def linear_maml_distance(
     Returns
     -------
     ndarray of the shape of `rounds`, float64
-        The exact mean of the squared distance. It grows without bound if a > 1, and otherwise
-        tends to b / (1 - a).
+        The exact mean of the squared distance. It tends to b / (1 - a) if a < 1, that is, if
+        :math:`\beta < 2 h / (h^2 + (V_1 - h^2) / n)`, and grows without bound otherwise.
 
     Raises
     ------
@@ -340,13 +340,16 @@ def linear_maml_distance(
         start = float(_errors(tasks, B).second.sum()) - float(np.trace(cov)) - tasks.spread**2
     times = check.reals("rounds", rounds)
     if times.size and not (times.min() >= 0.0 and (times == np.floor(times)).all()):
-        raise ValueError("rounds must hold integers >= 0")
+        raise ValueError("rounds must hold integers >= 0, or infinity")
     V0 = moments.noise + moments.growth * _variance_of(tasks)
     factor = (1.0 - beta * h) ** 2 + beta * beta * inverse_n * (moments.growth - h * h)
+    noise = beta * beta * inverse_n * V0
     with np.errstate(over="ignore"):
         left: F64 = factor**times
     sums = times if factor == 1.0 else (1.0 - left) / (1.0 - factor)
-    return np.asarray(start * left + beta * beta * inverse_n * V0 * sums)
+    # Zeros are left out, since left and sums are infinite where training diverges.
+    distances = (start and start * left) + (noise and noise * sums)
+    return np.broadcast_to(distances, times.shape).copy()
 
 
 class _GradientMoments(NamedTuple):
