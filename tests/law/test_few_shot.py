@@ -65,7 +65,7 @@ def test_the_error_falls_with_the_number_of_samples():
         tasks = ms.LinearTasks(d=10**6, k=k, noise=0.5, heads=heads)
         B = np.eye(k), np.zeros((0, k))
         w = np.zeros(k)
-        e = ms.evaluate(B, w, tasks, "average-risk", m=m, n=60_000, ridge=0.02)
+        e = ms.evaluate(B, w, tasks, "average-risk", m=m, n=20_000, ridge=0.02)
         value = few_shot_risk(tasks, m, shaping=B, penalty=0.02).excess
         assert e.oracle_ridge.standard_error < 0.005 * value
         errors.append(e.oracle_ridge.mean / value - 1)

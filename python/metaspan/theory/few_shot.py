@@ -34,7 +34,8 @@ class FewShotRisk:
         Mean square error of the prediction of a new label, which includes the variance of the
         noise.
     excess : float
-        Half of what `risk` exceeds the variance of the noise by, the unit of `metaspan.evaluate`.
+        Half of the difference between `risk` and the variance of the noise: the mean of
+        :math:`\tfrac12 \|\hat\theta - \theta\|^2`, which `metaspan.evaluate` computes.
     penalty : float
         The penalty :math:`\lambda` of the regression, the `ridge` of `metaspan.evaluate`; infinite
         if it is best to predict 0.
@@ -84,17 +85,18 @@ def few_shot_risk(
     Parameters
     ----------
     prior : array_like of shape (d,) or (d, d), or LinearTasks
-        The second moment of the tasks' vectors: its eigenvalues, or a symmetric matrix. For a
-        `LinearTasks`, whose features must be Gaussian without a spectrum, it is the second moment
-        of its vectors, which a `spread` adds to, (33); its cost does not depend on d.
+        The second moment of the tasks' vectors: its eigenvalues, or a symmetric matrix. A
+        `LinearTasks` gives the second moment of its vectors, which includes its `spread`, (33);
+        its features must be Gaussian without a spectrum, and the cost does not depend on d.
     m : int or None
         Samples of a new task; None: infinitely many.
     noise : float or None
         Standard deviation of the label noise; None: that of the `LinearTasks`.
     shaping : array_like of shape (d,) or (d, d), B of `metaspan.evaluate`, or None
         The eigenvalues :math:`\psi_i^2 \ge 0`, in the basis of `prior`, or the matrix
-        :math:`\Omega`. For a `LinearTasks` it is a representation, as an array (d, k) or as
-        coordinates (M, R). None: :math:`\Omega` is the prior itself, the best shaping (66).
+        :math:`\Omega`. For a `LinearTasks`, `shaping` is a representation B instead, as an array
+        (d, k) or as coordinates (M, R). None: :math:`\Omega` is the prior itself, the best
+        shaping (66).
     rank : int or None
         Number of directions to keep: those of largest shaping and, among equals, of largest prior.
         None: all directions with a positive shaping.
@@ -137,6 +139,9 @@ def few_shot_risk(
     ----------
     Sun, Narang, Gulluk, Oymak, Fazel, "Towards sample-efficient overparameterized meta-learning",
     NeurIPS 2021.
+
+    Jin, Balasubramanian, Paul, "Meta-learning with generalized ridge regression: high-dimensional
+    asymptotics, optimality and hyper-covariance estimation", 2024.
 
     Examples
     --------
