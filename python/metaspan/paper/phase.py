@@ -35,6 +35,7 @@ ROWS = 60  # recorded rounds of a run; the last half is averaged
 APART = 1.2
 SIGNALS = ("signal_min", "signal_max")  # singular values of M; they are equal in a settled run
 SETTLED = 0.1  # relative deviation of the signals of a settled run
+LOST = 0.95  # the dist above which R grows, although the run has not yet diverged
 LEAST_DIST = 0.003  # the lower end of the colours
 DIVERGED_COLOR = "#D9D9D9"
 
@@ -56,7 +57,8 @@ class Map:
     dist : ndarray of shape (rows, columns)
         Geometric mean of dist over the last half of the recorded rounds; inf if the run diverged.
     settled : ndarray of shape (rows, columns), bool
-        Whether the run did not diverge and its part inside the true subspace no longer moves.
+        Whether the run neither diverged nor lost the subspace, and its part inside the true
+        subspace no longer moves.
     predicted : ndarray of shape (rows, columns)
         The predicted dist; NaN unless alpha beta is clearly below the boundary.
     line : ndarray of shape (2, points)
@@ -146,12 +148,12 @@ class Phase:
         columns, rows = self.quick_cells if quick else self.cells
         n = self.quick_n if quick else self.n
         products = np.geomspace(*self.products, columns)
-        d = np.array([self._features(ratio, n) for ratio in np.geomspace(*self.ratios, rows)])
-        ratios = (d - self.k) / (n * self.m_out)
-        ends = [self._features(ratio, n) for ratio in edges(ratios)[[0, -1]]]
-        along = np.array([ends[0], *d, ends[1]])
+        # The boundary is drawn through the edges of the rows and their centres.
+        ends = edges(np.geomspace(*self.ratios, rows))[[0, -1]]
+        along = np.array([self._features(ratio, n) for ratio in np.geomspace(*ends, 2 * rows + 1)])
         line = np.array([self._boundary(each, n, m_in) for each in along])
-        boundary = line[1:-1]
+        d, boundary = along[1::2], line[1::2]
+        ratios = (d - self.k) / (n * self.m_out)
         dist, predicted = np.empty((rows, columns)), np.empty((rows, columns))
         settled = np.empty((rows, columns), dtype=bool)
         for i, features in enumerate(d):
@@ -198,9 +200,11 @@ class Phase:
         if result.status == Status.DIVERGED:
             return math.inf, False
         late = slice(-(ROWS // 2), None)
+        dist = math.exp(np.log(result.trace["dist"][late]).mean())
+        if dist > LOST:
+            return dist, False
         signals = np.concatenate([result.trace[name][late] for name in SIGNALS])
-        settled = bool(signals.std() < SETTLED * signals.mean())
-        return math.exp(np.log(result.trace["dist"][late]).mean()), settled
+        return dist, bool(signals.std() < SETTLED * signals.mean())
 
     def _boundary(self, d: int, n: int, m_in: int | None) -> float:
         """Return the largest stable alpha beta of the theory."""

@@ -81,7 +81,7 @@ def test_runs_settle_below_the_boundary_and_not_above(small_phase):
     assert {row["settled"] for row in table} == {"yes", "no"}
     assert all(row["settled"] == "yes" for row in table if row["predicted"])
     line = rows(small_phase, ".boundary.csv")
-    assert len(line) == 2 * (5 + 2)
+    assert len(line) == 2 * (2 * 5 + 1)
     assert max(float(row["alpha_beta"]) for row in line if row["m_in"] == "inf") <= 1.0
 
 
