@@ -95,19 +95,19 @@ def floors(runs: Sequence[Result]) -> Floors:
     )
 
 
-def draw_floors(ax: Axes, found: Mapping[str, Floors]) -> None:
+def draw_floors(ax: Axes, measured: Mapping[str, Floors]) -> None:
     r"""Draw the dist at the end of each run against d, with the floors of the theory.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
         Axes to draw into.
-    found : mapping of str to Floors
+    measured : mapping of str to Floors
         The floors of each series of runs, by the name of the series.
     """
     ax.set_xscale("log")
     ax.set_yscale("log")
-    for i, (name, series) in enumerate(found.items()):
+    for i, (name, series) in enumerate(measured.items()):
         color = PALETTE[i]
         ax.plot(series.d, series.predicted, color=color, lw=1.1, ls=DASHES[i])
         ax.errorbar(

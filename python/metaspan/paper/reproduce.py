@@ -101,14 +101,14 @@ def reproduce(
         if isinstance(panel, Panel):
             runs = _run(panel, quick, advanced)
             _write(folder / name, draw(panel, runs), _tables(panel, runs))
-            found = expect(name, panel, runs) if expected else []
+            shown = expect(name, panel, runs) if expected else []
         else:
             findings = run_experiment(panel, quick or (expected and panel.takes_long), advanced)
             _write(folder / name, findings.figure, findings.tables)
-            found = list(findings.claims)
+            shown = list(findings.claims)
             if findings.text:
                 finished(findings.text)
-        claims += found if expected else []
+        claims += shown if expected else []
         finished(f"{folder / name}.png (.pdf, .csv)  {time.perf_counter() - began:.1f} s")
     if expected:
         began = time.perf_counter()
@@ -269,11 +269,11 @@ def _floor_table(panel: Panel, runs: Runs) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     for view, results in zip(panel.views, runs, strict=True):
-        for label, found in _series(view, results).items() if view.floors else ():
+        for label, ends in _series(view, results).items() if view.floors else ():
             if not text.tell():
                 table.writerow(["curve", "d", "predicted", "dist", "error_of_log", "exponent"])
-            for i, d in enumerate(found.d):
-                numbers = (found.predicted[i], found.dist[i], found.error[i], found.exponent)
+            for i, d in enumerate(ends.d):
+                numbers = (ends.predicted[i], ends.dist[i], ends.error[i], ends.exponent)
                 table.writerow([label, d, *(f"{x:.9g}" for x in numbers)])
     return text.getvalue()
 
