@@ -23,7 +23,7 @@ Array = np.ndarray
 
 ROUNDS = 50
 COUNTS = (300, 1_000, 3_000, 10_000)
-TASKS = 300_000  # of a round in all trials together, for every n
+TASKS = 120_000  # of a round in all trials together, for every n
 SPECTRAL = (
     *("dist", "delta_norm", "sigma_min", "sigma_max", "perp_norm", "signal_min", "signal_max"),
     *("diversity_min", "diversity_max"),
