@@ -7,41 +7,10 @@
 #include "metaspan/sweeps/made_tasks.hpp"
 #include "metaspan/sweeps/row_products.hpp"
 #include "metaspan/sweeps/row_transforms.hpp"
+#include "row_matrices.hpp"
 
 namespace metaspan::bind {
 namespace {
-
-/// Returns a pointer to the elements of a C-contiguous float64 matrix with `rows` rows.
-const double* doubles_of(const py::array& matrix, Index rows) {
-  require(matrix.ndim() == 2 && holds<double>(matrix) && matrix.shape(0) == rows &&
-              (matrix.flags() & py::array::c_style) != 0,
-          "a factor must be a C-contiguous float64 matrix that fits the samples");
-  return static_cast<const double*>(matrix.data());
-}
-
-/// Returns a new matrix (rows, k) that compute(numbers, cancel) fills.
-template <class Body>
-Array filled(Index rows, Index k, Body&& compute) {
-  Array matrix({rows, k});
-  double* numbers = matrix.mutable_data();
-  interruptible([&](Cancel* cancel) { compute(numbers, cancel); });
-  return matrix;
-}
-
-/// Returns a RowTransform that calls transform(Z, first, end) in Python, with the rows Z of X B of
-/// the tasks [first, end). first_row(i) is the first row of task i.
-template <class FirstRow>
-RowTransform as_transform(const py::object& transform, Index k, FirstRow&& first_row) {
-  return [&transform, k, first_row](Index first, Index count, const double* Z, double* C) {
-    const Index rows = first_row(first + count) - first_row(first);
-    const Locked lock;
-    const auto matrix =
-        call(transform, Array({rows, k}, Z), first, first + count).template cast<Array>();
-    require(matrix.ndim() == 2 && matrix.shape(0) == rows && matrix.shape(1) == k,
-            "transform must return a matrix of the shape of its argument");
-    std::copy_n(matrix.data(), rows * k, C);
-  };
-}
 
 /// Returns the first row of every task and the number of rows, (n + 1,), and the responses, (N,).
 py::tuple batch_rows(const Batch& data) {
@@ -126,6 +95,19 @@ py::object batch_fit_heads(const Batch& data, const py::array& B, const Array& y
     });
     if (!fits.regular) return py::none();
     return py::make_tuple(gradient, heads, fits.loss);
+  });
+}
+
+/// Returns sum_i scales_i X_i^T X_i P v_i v_i^T, (d, k), for dense tasks.
+Array batch_curvature(const Batch& data, const py::array& P, const Array& heads,
+                      const Array& scales, int threads) {
+  return data.visit([&](auto, const auto& tasks) {
+    const double* p = doubles_of(P, tasks.d);
+    const Index k = P.shape(1), n = tasks.size();
+    require(heads.size() == n * k && scales.size() == n, "heads must be (n, k) and scales (n,)");
+    return filled(tasks.d, k, [&](double* out, Cancel* cancel) {
+      combine_curvature(tasks, p, k, heads.data(), scales.data(), out, threads, cancel);
+    });
   });
 }
 
@@ -230,6 +212,8 @@ void bind_row_products(py::module_& module) {
              py::arg("scales"), py::arg("left"), py::arg("right"), py::arg("threads"));
   module.def("batch_fit_heads", &batch_fit_heads, py::arg("data"), py::arg("B"), py::arg("y"),
              py::arg("shares"), py::arg("threads"));
+  module.def("batch_curvature", &batch_curvature, py::arg("data"), py::arg("P"), py::arg("heads"),
+             py::arg("scales"), py::arg("threads"));
   module.def("batch_grams", &batch_grams, py::arg("data"), py::arg("first"), py::arg("end"),
              py::arg("threads"));
   py::class_<MadeSamples>(module, "MadeSamples")

@@ -315,6 +315,9 @@ def batch_fit_heads(
     and this loss; or None if X_i B of a task is near-singular.
     """
 
+def batch_curvature(data: Batch, P: F64, heads: F64, scales: F64, threads: int) -> F64:
+    """Compute sum_i scales_i X_i^T X_i P v_i v_i^T, (d, k), for heads v (n, k) and dense X."""
+
 def batch_grams(data: Batch, first: int, end: int, threads: int) -> list[F64]:
     """Compute the Gram matrices of the rows of each task from `first` to `end`."""
 

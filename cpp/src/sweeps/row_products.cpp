@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "metaspan/base/error.hpp"
 #include "metaspan/sweeps/row_sweeps.hpp"
 
 namespace metaspan {
@@ -181,6 +182,57 @@ void combine_outer(const TaskSet<XScalar>& tasks, const TaskSelection& taken,
   throw_if_requested(cancel);
 }
 
+/// Computes c_i = scales_i X_i P v_i for the tasks of a block. The vectors P v_i are formed first,
+/// so that X is read at the cost of a single column. A task is processed in steps of kStep rows;
+/// how the sum of a row is ordered depends only on the place of the row in its set.
+template <class XScalar>
+void directional_features(const TaskSet<XScalar>& tasks, const TaskSelection& taken,
+                          const double* P_t,  // (k, d)
+                          Index k,
+                          const double* heads,     // (tasks, k)
+                          const double* scales,    // (tasks,)
+                          std::vector<double>& D,  // scratch
+                          double* c,               // (rows,) out
+                          int threads, Cancel* cancel) {
+  constexpr Index kStep = 16;
+  const Index d = tasks.d;
+  Mat heads_t(k, taken.n);
+  for (Index i = 0; i < taken.n; ++i) {
+    for (Index j = 0; j < k; ++j) heads_t(j, i) = heads[i * k + j];
+  }
+  D.assign(static_cast<std::size_t>(taken.n * d), 0.0);
+  const ColumnPieces pieces = combine_pieces(d);
+  parallel_for(threads, pieces.count(), cancel, [&](Index piece, int) {
+    const Index first = pieces.begin(piece);
+    kernels::sweep_combine_matrix(k, pieces.size(piece), taken.n, P_t + first, d, heads_t.data(),
+                                  D.data() + first, d);
+  });
+  struct Step {
+    const XScalar* X;
+    Index stride, rows, task;
+    double* c;
+  };
+  std::vector<Step> steps;
+  const auto append = [&](const Samples<XScalar>& set, Index task) {
+    const auto& [X, stride] = set.dense();
+    for (Index row = 0; row < set.m; row += kStep) {
+      const Index rows = std::min(kStep, set.m - row);
+      steps.push_back({X + row * stride, stride, rows, task, c});
+      c += rows;
+    }
+  };
+  for (Index i = 0; i < taken.n; ++i) {
+    append(tasks.in(taken[i]), i);
+    if (more_rows(tasks, taken[i]) > 0) append(tasks.out(taken[i]), i);
+  }
+  parallel_for(threads, static_cast<Index>(steps.size()), cancel, [&](Index item, int) {
+    const Step& step = steps[static_cast<std::size_t>(item)];
+    kernels::sweep_times(step.rows, d, step.X, step.stride, D.data() + step.task * d, step.c);
+    for (Index r = 0; r < step.rows; ++r) step.c[r] *= scales[step.task];
+  });
+  throw_if_requested(cancel);
+}
+
 }  // namespace
 
 template <class XScalar>
@@ -296,6 +348,26 @@ void combine_outer_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index
   transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
 
+/// Computes sum_i scales_i X_i^T X_i P v_i v_i^T block by block. Both products with X have a single
+/// column per task, so the cost is that of one fused pass with one column, and 4 n d k operations.
+template <class XScalar>
+void combine_curvature(const TaskSet<XScalar>& tasks, const double* P, Index k, const double* heads,
+                       const double* scales, double* out, int threads, Cancel* cancel) {
+  require(!tasks.is_sparse(), "products along heads need dense tasks");
+  std::vector<double> c, D;
+  Mat P_t(k, tasks.d), sums = Mat::Zero(k, tasks.d);
+  transpose_columns(P, tasks.d, k, P_t.data(), threads);
+  each_task_block(tasks, k, kBlockBytes,
+                  [&](const auto& held, const TaskSelection& taken, const Block& block) {
+                    const double* v = heads + block.first * k;
+                    c.resize(static_cast<std::size_t>(RowGroups(held, taken).rows));
+                    directional_features(held, taken, P_t.data(), k, v, scales + block.first, D,
+                                         c.data(), threads, cancel);
+                    combine_outer(held, taken, c.data(), v, k, sums.data(), threads, cancel);
+                  });
+  transpose_rows(sums.data(), tasks.d, k, out, threads);
+}
+
 /// Computes X_i X_i^T from the blocks K, K' and X' X'^T of a first sweep with B = 0.
 template <class XScalar>
 std::vector<Mat> grams_of_rows(const TaskSet<XScalar>& tasks, Index first, Index count, int threads,
@@ -335,6 +407,7 @@ struct RowInstances {
   static constexpr auto combine = &combine_all_rows<XScalar>;
   static constexpr auto both = &combine_features_of_rows<XScalar>;
   static constexpr auto outer = &combine_outer_of_rows<XScalar>;
+  static constexpr auto curvature = &combine_curvature<XScalar>;
   static constexpr auto grams = &grams_of_rows<XScalar>;
 };
 template struct RowInstances<double>;

@@ -11,11 +11,10 @@ import numpy as np
 from .._support import check
 from .._support.types import F64
 from .estimator import Estimate, Monitor
-from .samples import Samples, lengths, offsets_of, task_weights
+from .samples import Samples, lengths
 from .solvers import orthonormal
 from .starts import STARTS, start_subspace
-from .task_algebra import outer_rows, predict
-from .transforms import HeadFit
+from .transforms import Curvature, HeadFit
 
 LIMIT = 1000  # iterations, if `ms.fit` gets no `rounds`
 CG_LIMIT = 200  # the most passes over X for B in an iteration of AltMin
@@ -60,18 +59,8 @@ def _orthonormal_point(point: Point) -> Point:
 
 def _curvature(samples: Samples, heads: F64) -> Callable[[F64], F64]:
     """Return the second derivative in B, the map ``P -> sum_i w_i X_i^T X_i P v_i v_i^T / N``."""
-    rows = len(samples.y)
-
-    def apply(P: F64) -> F64:
-        def transform(Z: F64, tasks: range) -> F64:
-            offsets = offsets_of(samples, tasks)
-            block = heads[tasks.start : tasks.stop]
-            products = predict(Z, block, offsets) * task_weights(samples, tasks) / rows
-            return outer_rows(products, block, offsets)
-
-        return samples.combine_features(np.ascontiguousarray(P), transform)
-
-    return apply
+    transform = Curvature(samples, heads, _shares(samples))
+    return lambda P: samples.combine_features(np.ascontiguousarray(P), transform)
 
 
 def _second_moment(samples: Samples, heads: F64) -> F64:

@@ -11,7 +11,7 @@ from ..tasks.batch import TaskBatch, core_data
 from ..tasks.storage import TaskArrays
 from .averages import RowAverages
 from .samples import I64, Transform
-from .transforms import HeadFit, RowForms
+from .transforms import Curvature, HeadFit, RowForms
 
 
 class ArraySamples:
@@ -54,33 +54,38 @@ class ArraySamples:
         return core.batch_combine(self._data(), _contiguous(C), self.threads)
 
     def combine_features(self, B: F64, transform: Transform) -> F64:
-        """Return ``X^T transform(X B)``, (dim, k), for B (dim, k).
-
-        The core computes `RowForms` and `HeadFit` in blocks that stay in an L2 cache. `HeadFit` is
-        called instead if features of a task are near-singular, since heads of the least norm need a
-        singular value decomposition.
-        """
-        if isinstance(transform, RowForms):
-            return core.batch_combine_forms(
-                self._data(),
-                _contiguous(B),
-                transform.scales,
-                transform.left,
-                transform.right,
-                self.threads,
-            )
-        if isinstance(transform, HeadFit) and np.diff(self.offsets).min() >= B.shape[1]:
-            solved = core.batch_fit_heads(
-                self._data(), _contiguous(B), self.y, transform.shares, self.threads
-            )
-            if solved is not None:
-                gradient, transform.heads, transform.loss = solved
-                return gradient
+        """Return ``X^T transform(X B)``, (dim, k), for B (dim, k)."""
+        B = _contiguous(B)
+        product = self._combine_in_core(B, transform)
+        if product is not None:
+            return product
 
         def rows(Z: F64, first: int, end: int) -> F64:
             return _contiguous(transform(Z, range(first, end)))
 
-        return core.batch_combine_features(self._data(), _contiguous(B), rows, self.threads)
+        return core.batch_combine_features(self._data(), B, rows, self.threads)
+
+    def _combine_in_core(self, B: F64, transform: Transform) -> F64 | None:
+        """Return ``X^T transform(X B)`` if the core can compute the transform, else None.
+
+        Without calls in Python, blocks of X can be so small that they stay in an L2 cache between
+        the two products. Heads of the least norm, for near-singular features of a task, need a
+        singular value decomposition, which the core does not compute.
+        """
+        product: F64 | None = None
+        if isinstance(transform, RowForms):
+            product = core.batch_combine_forms(
+                self._data(), B, transform.scales, transform.left, transform.right, self.threads
+            )
+        elif isinstance(transform, Curvature) and not self._batch.is_sparse:
+            product = core.batch_curvature(
+                self._data(), B, transform.heads, transform.shares, self.threads
+            )
+        elif isinstance(transform, HeadFit) and np.diff(self.offsets).min() >= B.shape[1]:
+            solved = core.batch_fit_heads(self._data(), B, self.y, transform.shares, self.threads)
+            if solved is not None:
+                product, transform.heads, transform.loss = solved
+        return product
 
     def grams(self, tasks: range) -> list[F64]:
         """Return the Gram matrices ``X_i X_i^T``, (m_i, m_i), of some tasks."""

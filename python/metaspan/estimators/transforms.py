@@ -60,3 +60,22 @@ class HeadFit:
         weighted = residuals * spread(self.shares[chosen], offsets)
         self.loss += float(residuals @ weighted) / 2
         return outer_rows(weighted, self.heads[chosen], offsets)
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """The transform ``C_i = s_i Z_i v_i v_i^T`` for fixed heads v_i.
+
+    ``X^T C`` for ``Z = X P`` is the second derivative in B, at the heads, of the loss of `HeadFit`
+    with the shares s_i, applied to P.
+    """
+
+    samples: Samples
+    heads: F64  # (n, k)
+    shares: F64  # (n,)
+
+    def __call__(self, Z: F64, tasks: range) -> F64:
+        """Return C (rows, k) for the features Z (rows, k) of a range of tasks."""
+        offsets, chosen = offsets_of(self.samples, tasks), slice(tasks.start, tasks.stop)
+        products = predict(Z, self.heads[chosen], offsets) * spread(self.shares[chosen], offsets)
+        return outer_rows(products, self.heads[chosen], offsets)

@@ -14,7 +14,7 @@ from scipy import sparse
 
 import metaspan as ms
 from metaspan.estimators.on_arrays import ArraySamples
-from metaspan.estimators.transforms import HeadFit, RowForms
+from metaspan.estimators.transforms import Curvature, HeadFit, RowForms
 from reference.estimator_samples import DenseSamples
 
 N, M_IN, M, D, WIDTH = 5, 3, 7, 300, 4
@@ -181,6 +181,19 @@ def test_heads_of_least_squares_and_their_gradient(pair, rng, width):
         assert fit.loss == pytest.approx(loss, rel=1e-12)
 
 
+@pytest.mark.parametrize("width", [1, 4, 9])
+def test_curvature_at_fixed_heads(pair, rng, width):
+    samples, plain = pair
+    P, heads = rng.standard_normal((D, width)), rng.standard_normal((N, width))
+    shares, expected = rng.uniform(0.5, 1.0, N), np.zeros((D, width))
+    for i, (first, end) in enumerate(pairwise(plain.offsets)):
+        X = plain.X[first:end]
+        expected += shares[i] * np.outer(X.T @ (X @ P @ heads[i]), heads[i])
+    curvature = Curvature(samples, heads, shares)
+    close(samples.combine_features(P, curvature), expected)
+    close(samples.combine_features(P, curvature.__call__), expected)
+
+
 def test_near_singular_features_of_a_task_give_heads_of_the_least_norm(rng):
     X, y = rows(rng, "dense")
     B = rng.standard_normal((D, WIDTH))
@@ -223,6 +236,7 @@ def test_bits_do_not_depend_on_threads(pair, rng):
         lambda some: some.combine(C),
         lambda some: some.combine_features(B, lambda Z, _: np.tanh(Z)),
         lambda some: some.combine_features(B, RowForms(some, one.y, C[:, :1], C[:, 1:2])),
+        lambda some: some.combine_features(B, Curvature(some, C[:N], np.ones(N))),
         lambda some: some.combine_features(B[:, :3], HeadFit(some, np.ones(N), np.empty((N, 3)))),
         lambda some: np.concatenate([gram.ravel() for gram in some.grams(range(N))]),
         lambda some: some.normals(3, 0),
@@ -252,6 +266,7 @@ def test_bits_do_not_depend_on_storage_or_blocks(rng, tmp_path, dtype, monkeypat
             lambda some: some.combine_features(B, transform),
             lambda some: some.combine_features(B, RowForms(some, some.y, C[:, :1], C[:, 1:2])),
             lambda some: some.combine_features(B, HeadFit(some, np.ones(n), np.empty((n, 5)))),
+            lambda some: some.combine_features(B, Curvature(some, C[:n], np.ones(n))),
         ):
             memory, disk = map(call, pair)
             np.testing.assert_array_equal(memory, disk)
