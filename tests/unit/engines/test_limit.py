@@ -36,12 +36,21 @@ def train(law, B_star, B, w, *, first_order=False, spread=0.0, **changes):
     return ms.train(tasks, method, **options | changes)
 
 
+def descend(M, R, w, nodes, rounds, *, d_over_n, **settings):
+    """The state after `rounds` rounds of quadrature over the nodes of the law of heads."""
+
+    def gradient(C, w):
+        return limit.gradient(C, w, nodes, **settings, alpha=STEPS["alpha"], noise=0.4)
+
+    return limit.descend(M, R, w, gradient, rounds, beta=STEPS["beta"], d_over_n=d_over_n)
+
+
 def assert_state(r, M, R, w, tolerance=1e-11):
     """Compare M, R^T R and w; a basis off the truth is not determined."""
-    found_M, found_R, found_w = r.state
-    np.testing.assert_allclose(found_M, M, atol=tolerance)
-    np.testing.assert_allclose(found_R.T @ found_R, R.T @ R, atol=tolerance)
-    np.testing.assert_allclose(found_w, w, atol=tolerance)
+    its_M, its_R, its_w = r.state
+    np.testing.assert_allclose(its_M, M, atol=tolerance)
+    np.testing.assert_allclose(its_R.T @ its_R, R.T @ R, atol=tolerance)
+    np.testing.assert_allclose(its_w, w, atol=tolerance)
 
 
 @pytest.mark.parametrize("first_order", [False, True])
@@ -50,13 +59,13 @@ def assert_state(r, M, R, w, tolerance=1e-11):
 def test_rounds_are_those_of_the_definition(law, m_in, m_out, first_order):
     """R has one row at the start and as many as columns after it, for widths around k_star."""
     heads, nodes = LAWS[law]
-    settings = dict(STEPS, noise=0.4, m_in=m_in, m_out=m_out, exact=not first_order, d_over_n=2.0)
+    settings = dict(m_in=m_in, m_out=m_out, exact=not first_order, d_over_n=2.0)
     for width in (1, 2, 3) if law == "gaussian" and m_in and m_out else (2,):
         B_star, B, w = start(width, 1)
         r = train(heads, B_star, B, w, first_order=first_order, m_in=m_in, m_out=m_out,
                   d_over_n=2.0, rounds=2)  # fmt: skip
         M, R = B_star.T @ B, np.linalg.qr(B - B_star @ (B_star.T @ B), mode="r")[:1]
-        assert_state(r, *limit.descend(M, R, w, nodes, 2, **settings))
+        assert_state(r, *descend(M, R, w, nodes, 2, **settings))
         assert (r.state[1].shape, r.B) == ((width, width), None)
 
 
@@ -66,8 +75,8 @@ def test_a_spread_in_finitely_many_dimensions(law):
     B_star, B, w = start(1, 1)
     r = train(heads, B_star, B, w, spread=0.9, m_in=3, m_out=2, d_over_n=0.5, rounds=2)
     M, R = B_star.T @ B, np.linalg.qr(B - B_star @ (B_star.T @ B), mode="r")[:1]
-    settings = dict(STEPS, noise=0.4, m_in=3, m_out=2, exact=True, d_over_n=0.5, spread=0.9, d=D)
-    assert_state(r, *limit.descend(M, R, w, nodes, 2, **settings))
+    settings = dict(m_in=3, m_out=2, exact=True, d_over_n=0.5, spread=0.9, d=D)
+    assert_state(r, *descend(M, R, w, nodes, 2, **settings))
 
 
 @pytest.mark.parametrize("width", [1, 2, 3])
@@ -79,11 +88,11 @@ def test_fixed_heads_are_population_losses_of_all_of_them(first_order, width):
     start_of = start(width, width)
     options = {"first_order": first_order, "rounds": 30, "record": record}
     every = train(ROWS, *start_of, **options, d_over_n=None)
-    found = train(ROWS, *start_of, **options)
-    assert (every.config.engine, found.config.engine) == ("population", "limit")
+    drawn = train(ROWS, *start_of, **options)
+    assert (every.config.engine, drawn.config.engine) == ("population", "limit")
     for name in every.trace:
-        np.testing.assert_allclose(found.trace[name], every.trace[name], atol=1e-12, err_msg=name)
-    np.testing.assert_allclose(found.B, every.B, atol=1e-12)
+        np.testing.assert_allclose(drawn.trace[name], every.trace[name], atol=1e-12, err_msg=name)
+    np.testing.assert_allclose(drawn.B, every.B, atol=1e-12)
 
 
 @pytest.mark.parametrize(
