@@ -164,8 +164,9 @@ def train(
         Tasks per round. The default of 100 in the signature is for tasks from a distribution; a
         `TaskBatch` by default uses all its tasks. None: all tasks of the batch, the pool or the
         fixed heads; if tasks are drawn afresh, infinitely many, whose limit (55) exists for ANIL
-        with one inner step, features "gaussian" or "sphere" of covariance I, and separate inner and
-        outer samples. From a batch, a pool or fixed heads, n tasks are chosen without replacement.
+        and, under conditions that the error of a refused run states, for other methods (56)-(58);
+        features must be "gaussian" or "sphere" of covariance I, and inner and outer samples
+        separate. From a batch, a pool or fixed heads, n tasks are chosen without replacement.
     m_in, m_out : int or None
         Samples per task in the inner and the outer set. None: infinitely many, that is, the
         population loss. Must be None for a batch, whose data determine them.
