@@ -461,7 +461,9 @@ CALLS = {
         theory.FloorNotFoundError, {"message": "x"}, theory.FloorNotFoundError, keyword=False
     ),
     "theory.cramer_rao": Call(
-        theory.cramer_rao, {"tasks": TASKS, "n": 9, "m": 50, "known_heads": True}, float
+        theory.cramer_rao,
+        {"tasks": TASKS, "n": 9, "m": 50, "known_heads": True},
+        (float, np.ndarray),
     ),
     "theory.error_scale": Call(theory.error_scale, {"d": 9, "k": 2, "n": 4, "m_out": 5}, float),
     "theory.error_floor": Call(theory.error_floor, {"d": 9, "k": 2, "n": 4, "m_out": 5}, float),

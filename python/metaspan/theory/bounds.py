@@ -66,8 +66,9 @@ def cramer_rao(
     if not values[0] > tasks.k * np.finfo(float).eps * values[-1]:
         raise ValueError("the heads must reach every direction for a bound; their mu_star is 0")
     variances = (tasks.noise**2 + tasks.spread**2) / ((m - least + 1) * values)
-    tangents = np.sqrt(_largest_eigenvalue(variances, tasks.d - tasks.k) / counts)
-    sine = tangents / np.hypot(1.0, tangents)
+    with np.errstate(over="ignore"):
+        tan2 = _largest_eigenvalue(variances, tasks.d - tasks.k) / counts
+    sine: F64 = np.sin(np.arctan(np.sqrt(tan2)))
     return float(sine) if np.ndim(n) == 0 else sine
 
 

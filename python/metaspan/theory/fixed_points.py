@@ -19,10 +19,14 @@ Round = Callable[[F64, F64], tuple[F64, F64, F64]]  # (C, w) -> grad_C, grad_w, 
 STEP = 1e-5  # of central differences, relative to the size of an entry
 LARGEST_MOVE = 0.25  # of an entry in one step of the flow, relative to its size
 CONVERGED = 1e-10  # the largest move of a converged flow, relative to the size of an entry
+ROUNDING = 1e-6  # errors of a move that are below this, relative to an entry, may be rounding
+NEWTON, LONGEST = 1e3, 1e12  # fastest relaxation times in a Newton step, and in any step
 NEUTRAL = 1e-8  # growth rates below this, relative to the largest rate, count as 0
 ESCAPE = 0.02  # relative size of a perturbation along an unstable direction
-VANISHED = 1e-24  # a tan^2 below this that still decreases counts as 0
-DIVERGED = 1e4  # growth of A, of tan^2 and of |M w|^2 at which the flow counts as divergent
+DIVERGED = 1e4  # growth of A, and a value of tan^2, at which the flow counts as divergent
+# A |M w| above this multiple of the heads' length counts as divergent: w then grows on linearly,
+# and the terms of S, of the order of |w|^4, leave too few digits of their sum.
+LARGEST_HEAD = 20.0
 MAX_STEPS = 250
 
 
@@ -45,18 +49,23 @@ class State:
     def tan2(self) -> F64:
         """The squared tangents (k,) of the principal angles, the largest first."""
         inverse = np.linalg.inv(self.A)  # R M^-1 has the Gram matrix A^-1 V A^-1
-        values: F64 = np.maximum(np.linalg.eigvalsh(inverse @ self.V @ inverse)[::-1], 0.0)
-        return values
+        values: F64 = np.linalg.eigvalsh(inverse @ self.V @ inverse)[::-1]
+        return np.maximum(values, 0.0)
 
 
 @dataclass(frozen=True)
 class Recursion:
-    """The recursion (55) with a plain outer step."""
+    """The recursion (55) with a plain outer step.
+
+    Where no noise falls off the span, R vanishes, and V has no size to which moves could be
+    relative. The noise `faint`, which is too small to matter, is therefore added to beta gamma S.
+    """
 
     round: Round
     beta: float
     beta_head: float  # 0: w stays as it is
     d_over_n: float
+    faint: float
 
     @property
     def moves_head(self) -> bool:
@@ -81,6 +90,7 @@ class Recursion:
         # (R - beta by_R)^T (R - beta by_R) + beta^2 gamma S = R^T R + beta `moved`
         cross = R.T @ by_R
         moved = beta * (by_R.T @ by_R + self.d_over_n * S) - cross - cross.T
+        moved += self.faint * np.eye(w.size)
         Q = R.T @ R + beta * moved
         across, turned = by_M @ M.T, by_M @ Q @ M.T
         return State(
@@ -102,9 +112,9 @@ class Recursion:
         Psi = grad_C[k:] / small
         rates, axes = np.linalg.eigh(0.5 * (Psi + Psi.T))
         rates = np.maximum(rates, 1e-6 * abs(rates).max() + 1e-300)
-        Q = self.beta * self.d_over_n * (axes.T @ S @ axes) / (rates[:, None] + rates)
-        V = M @ axes @ Q @ axes.T @ M.T
-        return State(A, V + 1e-12 * np.trace(A) / k * A, b)
+        noise = self.beta * self.d_over_n * (axes.T @ S @ axes) + self.faint * np.eye(k)
+        Q = noise / (rates[:, None] + rates)
+        return State(A, M @ axes @ Q @ axes.T @ M.T, b)
 
 
 @dataclass(frozen=True)
@@ -183,31 +193,36 @@ class Flow:
     def run(self, x: F64) -> F64 | None:
         """Return the entries of the fixed point that attracts x.
 
-        Returns None if the flow diverges, or still circles around an unstable point in the end.
+        Returns None if the flow diverges, or is still at an unstable point in the end, around which
+        it may circle.
         """
         first = self.variables.unpack(x)
-        step = 0.0
+        step, before = 0.0, np.inf
         for _ in range(MAX_STEPS):
             sizes = self.variables.sizes(self.variables.unpack(x), self.head_size)
             rates, J = self._reduced(x, sizes)
+            if not np.isfinite(J).all():
+                return None
             poles = np.linalg.eigvals(J)
             fastest, growth = float(abs(poles).max()), float(poles.real.max())
             grows = growth > NEUTRAL * fastest
             if step == 0.0:
                 step = 1.0 / fastest
             # A step longer than 1 / growth would go backwards along a direction that grows.
-            step = min(step, 0.3 / growth if grows else 1e12 / fastest)
+            step = min(step, 0.3 / growth if grows else LONGEST / fastest)
             x, step, most, miss = self._advance(x, sizes, (rates, J), step, 1e-9 / fastest)
             state = self.variables.unpack(x)
-            if most <= CONVERGED and not grows and step * fastest > 1e3:
+            # Rounding may keep moves above CONVERGED; the second small one is then as good.
+            settled = most <= CONVERGED or max(most, before) <= ROUNDING
+            if settled and not grows and step * fastest > NEWTON:
                 return x
-            if state.tan2[0] < VANISHED:
-                return x
-            grown = np.trace(state.A) / np.trace(first.A), state.b @ state.b / self.head_size**2
-            if max(*grown, state.tan2[0]) > DIVERGED:
+            before = most
+            grown = np.trace(state.A) / np.trace(first.A)
+            length = np.linalg.norm(state.b) / self.head_size
+            if max(grown, state.tan2[0]) > DIVERGED or length > LARGEST_HEAD:
                 return None
             step *= 8.0 if miss <= 0.1 and most <= 0.5 * LARGEST_MOVE else 1.5
-        if grows and poles[poles.real.argmax()].imag:
+        if grows:
             return None
         raise FloorNotFoundError(f"the flow of the recursion did not settle in {MAX_STEPS} steps")
 
@@ -232,7 +247,7 @@ class Flow:
                 trial[tie] += part * sizes[tie]
             if self._is_inside(trial):
                 error = self._scaled_rates(trial, sizes)[[tie[0] for tie in ties]] - move / step
-                miss = float(abs(np.linalg.solve(implicit, error)).max()) / max(most, CONVERGED)
+                miss = float(abs(np.linalg.solve(implicit, error)).max()) / max(most, ROUNDING)
                 if miss <= 0.5:
                     return trial, step, most, miss
             step *= 0.25

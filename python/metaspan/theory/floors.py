@@ -23,6 +23,9 @@ from .fixed_points import FloorNotFoundError, Recursion, State, find_attractor
 
 SAME = 1e-12  # relative difference up to which eigenvalues of a covariance count as equal
 TOLERANCE = 1e-5  # relative width of the interval that encloses the largest step size
+EPS = float(np.finfo(np.float64).eps)
+LEAST = 1e-24  # squared tangent below which a floor counts as 0
+EXTREME = 1e50  # step sizes from 1 / EXTREME to EXTREME are covered
 SMALLEST, LARGEST = 1e-4, 1e6  # multiples of the guess at which the search for a boundary ends
 
 
@@ -275,6 +278,12 @@ class Setting:
                 "method must be ANIL or MAML with alpha > 0, and move B with beta > 0, for a "
                 f"floor; got {method}"
             )
+        for name, size in (("alpha", numbers.alpha), ("beta", numbers.beta)):
+            if not 1.0 / EXTREME <= size <= EXTREME:
+                raise ValueError(
+                    f"{name} must be between {1 / EXTREME:g} and {EXTREME:g} for a floor; got "
+                    f"{size:g}"
+                )
         tasks, axes, classes = _diagonalize(tasks)
         return Setting(tasks, method, d_over_n, m_in, m_out, axes, classes)
 
@@ -287,6 +296,24 @@ class Setting:
         """Mean (k,) and covariance (k, k) of the heads, with the part of a spread in their span."""
         mean, cov = moments(self.tasks.heads, self.tasks.k)
         return mean, cov + self.tasks.xi_variance * np.eye(self.tasks.k)
+
+    @cached_property
+    def second(self) -> F64:
+        """Second moment of the heads."""
+        mean, cov = self.moments
+        return cov + np.outer(mean, mean)
+
+    @cached_property
+    def signal(self) -> float:
+        """Largest eigenvalue of the second moment of the heads."""
+        return float(np.linalg.eigvalsh(self.second)[-1])
+
+    @property
+    def faint(self) -> float:
+        """Noise that is above the rounding errors of beta gamma S, but too small to matter."""
+        numbers = core_method(self.method)
+        rounding = EPS * numbers.alpha * numbers.beta * self.d_over_n * self.signal
+        return self.signal * (LEAST + 64.0 * rounding)
 
     @property
     def is_plain(self) -> bool:
@@ -309,7 +336,15 @@ class Setting:
     def has_one_root(self) -> bool:
         """Return whether (61) holds."""
         is_equal = isinstance(self.tasks.heads, GaussianHeads) and len(set(self.classes)) == 1
-        return self.is_plain and self.m_in is not None and is_equal
+        return self.is_plain and self.m_in is not None and self.load > 0.0 and is_equal
+
+    @property
+    def is_trapped(self) -> bool:
+        """Return whether (63) makes w grow without end: any noise is too much at infinite m_in."""
+        numbers, (mean, _) = core_method(self.method), self.moments
+        has_noise = self.load > 0.0 and (self.tasks.noise > 0.0 or self.tasks.spread > 0.0)
+        is_free = not numbers.exact and numbers.beta_head > 0.0 and self.m_in is None
+        return is_free and has_noise and not mean.any()
 
     @property
     def load(self) -> float:
@@ -330,8 +365,13 @@ class Setting:
         """Return the squared tangents (k,) of the floor, or None if no fixed point attracts."""
         if self.has_closed_form:
             return self.closed_form(core_method(self.method).beta)
-        state = self.solve()
-        return None if state is None else state.tan2
+        state = None if self.is_trapped else self.solve()
+        if state is None:
+            return None
+        tan2 = state.tan2
+        # With faint noise alone, tan^2 is at most faint / (2 lambda_min).
+        tan2[tan2 < 10.0 * self.faint / np.linalg.eigvalsh(self.second)[0]] = 0.0
+        return tan2
 
     def recursion(self) -> Recursion:
         """Return the recursion of this setting."""
@@ -352,6 +392,7 @@ class Setting:
             numbers.beta,
             numbers.beta_head,
             self.d_over_n,
+            self.faint,
         )
 
     def floor(self) -> Floor:
@@ -365,16 +406,15 @@ class Setting:
 
     def solve(self, near: State | None = None) -> State | None:
         """Return the attracting fixed point of the recursion, or None; `near` is a start."""
-        recursion, (mean, cov) = self.recursion(), self.moments
-        second = cov + np.outer(mean, mean)
+        recursion = self.recursion()
         if self.has_one_root:
             near = self._one_root()
             if near is None:
                 return None
         elif near is None:
-            near = recursion.with_small_angles(*self._at_many_tasks(second))
-        head_size = math.sqrt(float(np.linalg.eigvalsh(second)[-1]))
-        return find_attractor(recursion, near, self.classes, self.axes, head_size)
+            near = recursion.with_small_angles(*self._at_many_tasks())
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return find_attractor(recursion, near, self.classes, self.axes, math.sqrt(self.signal))
 
     def _one_root(self) -> State | None:
         """Return the fixed point (61), which may be unstable, or None."""
@@ -394,12 +434,12 @@ class Setting:
         A = a / numbers.alpha * np.eye(k)
         return State(A, y / numbers.alpha * A, np.zeros(k))
 
-    def _at_many_tasks(self, second: F64) -> tuple[F64, F64]:
+    def _at_many_tasks(self) -> tuple[F64, F64]:
         """Return M M^T and M w near the fixed point (23) of infinitely many tasks."""
         numbers, (mean, cov) = core_method(self.method), self.moments
-        values, vectors = np.linalg.eigh(cov if numbers.beta_head else second)
+        values, vectors = np.linalg.eigh(cov if numbers.beta_head else self.second)
         # If w learns the mean, heads that differ in no direction leave (23) without a signal there.
-        values = np.maximum(values, 1e-3 * np.linalg.eigvalsh(second)[-1])
+        values = np.maximum(values, 1e-3 * self.signal)
         i = 0.0 if self.m_in is None else 1.0 / self.m_in
         c = i * (values.sum() + self.tasks.noise**2 + self.tasks.spread**2)
         A = vectors / (numbers.alpha * (1.0 + i + c / values)) @ vectors.T
@@ -407,6 +447,8 @@ class Setting:
 
     def boundary(self) -> float:
         """Return the largest step size with an attracting fixed point."""
+        if self.is_trapped:
+            return 0.0
         near: State | None = None
 
         def attracts(beta: float) -> bool:
@@ -417,11 +459,9 @@ class Setting:
             near = state or near
             return state is not None
 
-        mean, cov = self.moments
-        largest = float(np.linalg.eigvalsh(cov + np.outer(mean, mean))[-1])
         inverses = sum(1.0 / m for m in (self.m_in, self.m_out) if m is not None)
         load = 1.0 + (self.tasks.k + 2) * self.d_over_n * inverses
-        guess = 1.0 / (core_method(self.method).alpha * largest * load)
+        guess = 1.0 / (core_method(self.method).alpha * self.signal * load)
         low, high = 0.1 * guess, math.inf
         while not attracts(low):
             low, high = 0.25 * low, low

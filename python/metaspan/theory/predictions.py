@@ -13,6 +13,7 @@ from .._support import check
 from .._support.types import F64
 from ..config.config import TrainConfig
 from ..config.engine_choice import check_limit
+from ..config.records import RECORDS
 from ..config.start import GivenStart
 from ..methods import core_method
 from ..runs.summary import config_of, summarize
@@ -191,6 +192,7 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
     >>> ax = ms.plot(r, predictions={"limit": limit_line(r), "floor": floor_line(r)})
     """
     config, tasks = _limit_of(result)
+    check.choice("y", y, RECORDS)
     limit = train(
         tasks,
         config.method,

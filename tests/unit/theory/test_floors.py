@@ -225,9 +225,14 @@ def test_runs_that_circle_do_not_level_off():
 
 def test_floors_without_noise_or_without_dimensions_are_zero():
     quiet, full = ms.LinearTasks(d=500, k=3), ms.LinearTasks(d=3, k=3, noise=0.3)
-    assert float(theory.floor(quiet, "anil", n=100, m_out=5)) < 1e-11
-    assert float(theory.floor(full, "fo-anil", n=100, m_in=5, m_out=5)) < 1e-11
-    assert float(theory.floor(quiet, "fo-anil", n=None, m_in=5, m_out=5)) < 1e-11
+    assert float(theory.floor(quiet, "anil", n=100, m_out=5)) == 0.0
+    assert float(theory.floor(full, "fo-anil", n=100, m_in=5, m_out=5)) == 0.0
+    assert float(theory.floor(quiet, "fo-anil", n=None, m_in=5, m_out=5)) == 0.0
+    heads = ms.GaussianHeads(cov=[0.3, 2.2, 0.5], mean=[-1.8, -0.2, -0.3])
+    mean = ms.LinearTasks(d=286, k=3, noise=0.9, heads=heads)
+    steps = dict(alpha=0.04, beta=0.04)
+    assert float(theory.floor(mean, "fo-anil", n=19, m_in=150, **steps)) == 0.0
+    assert theory.largest_beta(quiet, "fo-anil", n=None, alpha=0.1) == pytest.approx(10, rel=1e-4)
 
 
 def test_the_boundary_separates_step_sizes():
