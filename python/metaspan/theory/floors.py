@@ -80,7 +80,7 @@ def floor(
     tasks : LinearTasks
         The distribution of the tasks, with heads that span all k dimensions.
     method : ANIL, MAML or str
-        A method that has a limit, with a plain outer step, or its name.
+        ANIL, or MAML where it has a limit, with a plain outer step, or its name.
     n : int or None
         Tasks per round. None: infinitely many.
     m_in, m_out : int or None
@@ -142,7 +142,7 @@ def stable(
     tasks : LinearTasks
         The distribution of the tasks, with heads that span all k dimensions.
     method : ANIL, MAML or str
-        A method that has a limit, with a plain outer step, or its name.
+        ANIL, or MAML where it has a limit, with a plain outer step, or its name.
     n : int or None
         Tasks per round. None: infinitely many.
     m_in, m_out : int or None
@@ -194,8 +194,8 @@ def largest_beta(
     tasks : LinearTasks
         The distribution of the tasks, with heads that span all k dimensions.
     method : ANIL, MAML or str
-        A method that has a limit, with a plain outer step, or its name. Its `beta` is not used, and
-        a `beta_head` keeps its value.
+        ANIL, or MAML where it has a limit, with a plain outer step, or its name. Its
+        `beta` is not used, and a `beta_head` keeps its value.
     n : int or None
         Tasks per round. None: infinitely many.
     m_in, m_out : int or None
@@ -272,8 +272,8 @@ class Setting:
         lead = "a floor is that of the limit"
         check_limit(tasks, method, False, lead, m_in=m_in, width=tasks.k)
         # Other methods with a limit leave the scale of B free, or do not learn the subspace.
-        adapts = isinstance(method, (ANIL, MAML)) and numbers.inner_steps > 0
-        if not (adapts and numbers.alpha > 0.0 and numbers.beta > 0.0):
+        learns = numbers.inner_steps > 0 and numbers.alpha > 0.0 and numbers.beta > 0.0
+        if not isinstance(method, (ANIL, MAML)) or not learns:
             raise ValueError(
                 "method must be ANIL or MAML with alpha > 0, and move B with beta > 0, for a "
                 f"floor; got {method}"
@@ -321,6 +321,7 @@ class Setting:
         numbers, (mean, _) = core_method(self.method), self.moments
         return (
             not numbers.exact
+            and numbers.inner_steps == 1
             and numbers.beta_head == 0.0
             and not isinstance(self.tasks.heads, np.ndarray)
             and not mean.any()
@@ -343,7 +344,8 @@ class Setting:
         """Return whether (63) makes w grow without end: any noise is too much at infinite m_in."""
         numbers, (mean, _) = core_method(self.method), self.moments
         has_noise = self.load > 0.0 and (self.tasks.noise > 0.0 or self.tasks.spread > 0.0)
-        is_free = not numbers.exact and numbers.beta_head > 0.0 and self.m_in is None
+        is_plain = not numbers.exact and numbers.inner_steps == 1
+        is_free = is_plain and numbers.beta_head > 0.0 and self.m_in is None
         return is_free and has_noise and not mean.any()
 
     @property

@@ -93,12 +93,16 @@ def test_a_round_of_the_oracle_leaves_a_floor_as_it_is(name):
     assert abs(tan2_of(*nudged[:2]) / (1.001 * state.tan2) - 1).max() > 1e-6
 
 
-@pytest.mark.parametrize("name", ["first order", "mean", "array"])
-def test_the_engine_ends_at_the_floor(name):
-    tasks, method, counts = setting_of(name)
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("first order", {}), ("mean", {}), ("array", {}), ("exact", {"inner_steps": 2})],
+)
+def test_the_engine_ends_at_the_floor(name, changes):
+    tasks, method, counts = setting_of(name, **changes)
     r = ms.train(
         tasks, method, rounds=4000, **{**counts, "n": None}, d_over_n=(D - 2) / N, stop=None,
-        record=("dist", "angles"), record_every=4000, threads=1, init=ms.Init(dist=0.3),
+        record=("dist", "angles"), record_every=4000, threads=1,
+        init=ms.Init(dist=0.3, scale=0.5 / math.sqrt(ALPHA)),
     )  # fmt: skip
     expected = theory.floor(tasks, method, **counts)
     np.testing.assert_allclose(r.trace["angles"][-1], expected.angles, rtol=1e-8)
@@ -259,7 +263,7 @@ def test_a_search_that_does_not_end_says_so(monkeypatch):
         (dict(method=ms.ANIL(outer="head")), "move B with beta > 0"),
         (dict(method="fedrep"), "got FedRep"),
         (dict(method=ms.ANIL(step=ms.OuterStep(momentum=0.5))), "plain outer step"),
-        (dict(method=ms.ANIL(inner_steps=2)), "inner_steps=1"),
+        (dict(method=ms.ANIL(inner_steps=40)), "inner_steps=1"),
         (dict(n=0), "n must be at least 1; got 0"),
         (dict(m_in=-1), "m_in must be at least 1; got -1"),
         (dict(tasks=ms.LinearTasks(d=9, k=2, heads=ms.GaussianHeads(cov=[1, 0]))), "mu_star is 0"),
