@@ -197,11 +197,11 @@ class ShapingRisks:
         risks = np.array([at.risk for at in curve.values()])
         style: dict[str, Any] = {"color": PALETTE[i], "lw": 1.3, "ls": DASHES[i % len(DASHES)]}
         ax.plot(ranks, np.where(np.isfinite(risks), risks, np.nan), label=name, **style)
-        found = [(rank, points[name, rank]) for rank in curve if (name, rank) in points]
+        means = [(rank, points[name, rank]) for rank in curve if (name, rank) in points]
         ax.errorbar(
-            [rank for rank, _ in found],
-            [point.mean for _, point in found],
-            yerr=[2 * point.error for _, point in found],
+            [rank for rank, _ in means],
+            [point.mean for _, point in means],
+            yerr=[2 * point.error for _, point in means],
             fmt=MARKERS[i],
             color=PALETTE[i],
             ms=4,

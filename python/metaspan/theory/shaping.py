@@ -203,7 +203,7 @@ def _worst(share: Callable[[F64], OptimalShaping], count: int) -> OptimalShaping
         risks = np.minimum([float(risk) / scale for risk in mixed.risks], STEEPEST)
         return -min(mixed.risk / scale, STEEPEST), -risks
 
-    found = minimize(
+    optimum = minimize(
         negative,
         np.full(count, 1.0 / count),
         jac=True,
@@ -216,7 +216,7 @@ def _worst(share: Callable[[F64], OptimalShaping], count: int) -> OptimalShaping
         },
         options={"ftol": 1e-14, "maxiter": 500},
     )
-    shared = share(_normalise(found.x))
+    shared = share(_normalise(optimum.x))
     largest = max(float(risk) for risk in shared.risks)
     if largest > (1.0 + GAP) * shared.risk:
         raise RuntimeError(
@@ -259,7 +259,7 @@ def _check_weights(weights: ArrayLike | None, count: int) -> F64:
     """Check the weights of the priors; return them so that they add up to 1."""
     if weights is None:
         return np.full(count, 1.0 / count)
-    given = check.small("weights", weights, (count,))
-    if given.min() < 0.0 or not given.any():
+    values = check.small("weights", weights, (count,))
+    if values.min() < 0.0 or not values.any():
         raise ValueError("weights must be >= 0, and not all of them 0")
-    return _normalise(given / given.max())  # whose sum does not overflow
+    return _normalise(values / values.max())  # whose sum does not overflow
