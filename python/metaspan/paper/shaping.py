@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._support.blas import one_blas_thread
 from .._support.looks import DASHES, MARKERS, PALETTE, new_axes, set_log_ticks
 from .._support.types import F64
 from ..evaluate import regression_risk
@@ -107,12 +108,13 @@ class ShapingRisks:
         """Compute the curves, and sample regressions at some of their ranks."""
         curves = (self._shapings(), self._families())
         points: Points = {}
+        n = self.quick_tasks if quick else self.tasks
         for i, rank in enumerate(self.sampled):
-            for group in curves if i % 2 or not quick else ():
-                for name, curve in group.items():
-                    if rank in curve and math.isfinite(curve[rank].risk):
-                        n = self.quick_tasks if quick else self.tasks
-                        points[name, rank] = self._sample(curve[rank], n)
+            with one_blas_thread():
+                for group in curves if i % 2 or not quick else ():
+                    for name, curve in group.items():
+                        if rank in curve and math.isfinite(curve[rank].risk):
+                            points[name, rank] = self._sample(curve[rank], n)
             advanced()
         return Findings(
             figure=self._draw(curves, points),
