@@ -116,12 +116,12 @@ def plan(
     r"""Choose step sizes, sizes and rounds of a run that reaches a wanted dist, (68).
 
     The run is one of exact or first-order ANIL with one inner step and a head that stays at 0, so
-    that it cannot grow. Its step sizes are first constant, a quarter of the largest stable ones,
-    until the start is forgotten; then they decrease like 1 / t, so that the noise of all later
-    rounds is averaged. Among the splits of a task's samples into an inner and an outer set, and
-    the numbers of tasks of a round, the plan takes those that need the fewest samples; within 10 %
-    of that number it takes those that need the fewest rounds. The predicted dist follows from
-    the deterministic limit (55) and from the norm of a normal matrix with d - k rows.
+    that it cannot grow. Its step sizes are first constant, a quarter of an estimate of the largest
+    stable ones, until the start is forgotten; then they decrease like 1 / t, so that the noise of
+    all later rounds is averaged. Among the splits of a task's samples into an inner and an outer
+    set, and the numbers of tasks of a round, the plan takes those that need the fewest samples;
+    within 10 % of that number it takes those that need the fewest rounds. The predicted dist
+    follows from the deterministic limit (55) and from the norm of a normal matrix with d - k rows.
 
     Parameters
     ----------
@@ -533,8 +533,8 @@ def _reason(wanted: _Wanted, found: _Followed) -> str:
     share = SHARE * candidate.beta / split.first_step(candidate.n)
     sentences = [
         f"The {binding} binds: of {found.rounds} rounds, {', '.join(spent)}.",
-        f"alpha beta starts at {candidate.beta:.3g}, {share:.2g} times the largest stable value, "
-        f"which {limit} sets.",
+        f"alpha beta starts at {candidate.beta:.3g}, {share:.2g} times an estimate of the largest "
+        f"stable value, which {limit} sets.",
         f"Of {split.samples} samples of a task, {split.m_in} adapt the head and {split.m_out} "
         "correct the representation.",
         "The head stays at 0, since a free head can grow on finite samples.",

@@ -1,12 +1,13 @@
 """The panels that compare estimators: the published numbers, the bound, and what fails."""
 
+import csv
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from metaspan import theory
-from metaspan.paper.comparison import PUBLISHED, estimators, few_samples
+from metaspan.paper.comparison import PUBLISHED, TASKS, estimators, few_samples
 
 pytest.importorskip("matplotlib")
 
@@ -55,4 +56,17 @@ def test_estimators_that_refuse_few_samples_leave_gaps():
     panel = replace(few_samples(), quick_points=((600, 1), (60, 25)), most_of={})
     found = run(replace(panel, estimators=("moments", "altmin-gd"), quick_seeds=1))
     lines = [line.split() for line in found.text.splitlines() if line.startswith("AltMinGD")]
-    assert [line[-1] == "nan" for line in lines] == [True, False]
+    assert [line[-2:] == ["nan", "nan"] for line in lines] == [True, False]
+
+
+def test_tables_hold_the_squared_tangent_over_the_bound():
+    panel = estimators()
+    sines = {("burer-monteiro", 1600, 25): np.array([0.1, 0.2]), ("moments", 800, 5): np.ones(2)}
+    rows = list(csv.DictReader(panel._table(sines).splitlines()))
+    bound = theory.cramer_rao(panel.tasks, 1600, 25)
+    expected = 0.15**2 / (1 - 0.15**2) * (1 - bound**2) / bound**2
+    assert float(rows[0]["tan2_over_bound"]) == pytest.approx(expected, rel=1e-3)
+    assert rows[1]["tan2_over_bound"] == "nan"  # a task has as many samples as unknowns
+    # The published table is 1.1 to 1.5 times the bound for 400 tasks or more.
+    for n, sine in list(zip(TASKS, PUBLISHED["burer-monteiro"], strict=True))[2:]:
+        assert 1.0 < panel.over_bound(sine, n, 25) < 1.8
