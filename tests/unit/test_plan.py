@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -67,6 +68,23 @@ def test_long_strides_follow_the_recursion(exact):
     expected = round_by_round(heads, steps, **settings)
     assert path.tan2(path.start + path.noise) == pytest.approx(expected, rel=0.01)
     assert path.tan2(path.noise) < path.tan2(path.start + path.noise)
+
+
+@pytest.mark.parametrize("first_order", [True, False])
+def test_engine_of_the_limit_honours_the_schedule_of_a_plan(first_order):
+    """A run of the engine "limit" ends where the plan would for infinitely many dimensions."""
+    tasks = ms.LinearTasks(d=10**8, k=3, noise=0.3)
+    options = {"n": 10**7, "m_in": 8, "m_out": 6, "init": NEAR, "first_order": first_order}
+    planned = ms.plan(tasks, target=0.05, **options)
+    in_limit = planned.train(tasks, n=None, d_over_n=(tasks.d - tasks.k) / planned.n)
+    assert in_limit.config.engine == "limit"
+    assert planned.schedule == "1/t"
+    assert in_limit.trace["dist"][-1] == pytest.approx(planned.dist, rel=0.01)
+    constant = replace(planned.method, step=None)
+    held = replace(planned, method=constant).train(
+        tasks, n=None, d_over_n=(tasks.d - tasks.k) / planned.n
+    )
+    assert held.trace["dist"][-1] > 1.5 * planned.dist
 
 
 @pytest.mark.parametrize(
