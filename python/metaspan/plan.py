@@ -25,6 +25,7 @@ SLACK = 1.1  # more samples, or a larger error, that a plan accepts for fewer ro
 MOST_SAMPLES = 2048  # of a task, if neither m nor m_in nor m_out is given
 MOST_TASKS = 10**8
 MOST_ROUNDS = 2**53
+MOST_STRIDES = 100_000  # most steps of a prediction, each of one round or of many with small steps
 TARGETS = 1e-8, 0.99  # the range of targets
 SIZES = 1e-50, 1e50  # the range of second moments of heads and noise
 FLOORS = np.linspace(0.3, 0.95, 27)  # shares of tan^2 that a constant step may leave as its floor
@@ -439,7 +440,8 @@ def _choose(candidates: list[_Candidate], costs: list[tuple[float, float]]) -> _
 def _follow(wanted: _Wanted, candidate: _Candidate, rounds: int | None) -> _Followed:
     """Predict a run of this many rounds, or up to the target for None."""
     if wanted.schedule == "constant":
-        # The start counts as forgotten when dist is the floor of the finite dimension d.
+        # The estimate leaves out that dist exceeds its limit at finite d: while a step levels off
+        # above the target, it is shortened.
         beta = (
             _constant_steps(wanted, candidate)[1]
             if rounds is None
@@ -458,7 +460,9 @@ def _run(wanted: _Wanted, candidate: _Candidate, rounds: int | None) -> _Followe
     path = Path(candidate.split, candidate.n, wanted.overlap, wanted.length)
     beta, hold, plateau = candidate.beta, None, None
     aim = 0.0 if rounds is not None else wanted.tan2
-    while path.rounds < (rounds or MOST_ROUNDS):
+    for _ in range(MOST_STRIDES):
+        if path.rounds >= (rounds or MOST_ROUNDS):
+            break
         total = path.tan2(path.start + path.noise)
         if plateau is None and total <= 1.0:
             plateau = path.rounds
@@ -475,12 +479,12 @@ def _run(wanted: _Wanted, candidate: _Candidate, rounds: int | None) -> _Followe
         if hold is not None:
             beta = candidate.beta / (1.0 + (path.rounds - hold) / candidate.offset)
         path.advance(beta, (rounds or MOST_ROUNDS) - path.rounds)
-    else:
-        if rounds is None:
-            raise ValueError(
-                f"target = {wanted.target:g} needs more than 2**53 rounds of n = {candidate.n} "
-                "tasks; plan with more tasks or samples"
-            )
+    if path.rounds < rounds if rounds is not None else path.dist > (wanted.target or 0.0):
+        raise ValueError(
+            f"tasks and {'target' if rounds is None else 'budget'} must allow a plan of moderately "
+            f"many rounds; got a run that has not ended after {path.rounds} rounds of n = "
+            f"{candidate.n} tasks"
+        )
     return _Followed(candidate, path.rounds, plateau or 0, hold, path.dist)
 
 
@@ -520,10 +524,11 @@ def _reason(wanted: _Wanted, found: _Followed) -> str:
         else "the curvature of the loss"
     )
     hold = found.rounds if found.hold is None else min(found.hold, found.rounds)
+    plateau = min(found.plateau, hold)
     parts = {
-        "plateau of the start": (found.plateau, "leave the plateau of the start"),
+        "plateau of the start": (plateau, "leave the plateau of the start"),
         "rate": (
-            hold - found.plateau,
+            hold - plateau,
             f"multiply the error by {1.0 - candidate.beta * split.slowest:.3g} each",
         ),
         "floor": (found.rounds - hold, "average the noise of the samples"),

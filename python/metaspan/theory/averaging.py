@@ -16,6 +16,7 @@ from .limit import LimitRound, limit_round
 
 SHARE = 0.25  # of the largest stable step size, at which a plan begins
 REST = 0.3  # of the noise in tan^2, below which the start counts as forgotten
+GROWING = 0.2  # change of M in a round, relative to beta psi, above which a run still starts
 STRIDE = 0.01  # largest change of an error, relative to its size, for rounds taken as one
 SMALL = 1e-4  # size of R^T R at which differences of S are taken
 ITERATIONS = 8  # of the power method for the growth of noise
@@ -135,6 +136,7 @@ class Path:
         k = split.tasks.k
         self.split, self.n, self.rounds = split, n, 0
         self.M = overlap * length * np.eye(k)
+        self.growth = math.inf  # of the smallest singular value of M, relative to the rate
         self.start = (1.0 - overlap**2) * length**2 * np.eye(k)
         self.noise = np.zeros((k, k))
 
@@ -147,7 +149,9 @@ class Path:
         grad, _, S = self.split.round(self.M, R)
         step = beta * rounds
         kept = np.eye(k) - step / small * grad[2 * k :]  # the gradient of R is R Psi
-        self.M = self.M - step * grad[:k]
+        before, self.M = self.M, self.M - step * grad[:k]
+        sizes = [float(np.linalg.svd(M, compute_uv=False)[-1]) for M in (self.M, before)]
+        self.growth = (sizes[0] / sizes[1] - 1.0) / (step * self.split.slowest)
         self.start = kept.T @ self.start @ kept
         fresh = step * beta * self.split.rest / self.n * S
         self.noise = kept.T @ self.noise @ kept + fresh
@@ -159,7 +163,9 @@ class Path:
 
     @property
     def is_started(self) -> bool:
-        """Whether what is left of the start is small beside the noise."""
+        """Whether M has grown, and what is left of the start is small beside the noise."""
+        if abs(self.growth) > GROWING or np.trace(self.start) > REST * np.trace(self.noise):
+            return False
         return self.tan2(self.start) <= REST * self.tan2(self.noise)
 
     @property
