@@ -140,6 +140,9 @@ def test_theory_draws_all_that_exists_for_a_run():
     ]
     population = ms.train(ms.LinearTasks(d=20, k=3), "anil", rounds=300, n=20)
     assert names(ms.plot(population, predictions="theory"))[:2] == ["limit", "rate"]
+    limit = limited(n=None, d_over_n=2.0)
+    assert names(ms.plot(limit, predictions="theory"))[:2] == ["limit", "floor"]
+    assert names(ms.plot(limit, predictions="boundary"))[0].startswith("stable: ")
     wide = limited(width=3, record=("perp_norm", "sigma_max"))
     assert "fading" in names(ms.plot(wide, y="perp_norm", predictions="theory"))
     assert names(ms.plot(wide, y="sigma_max", predictions="theory"))[0] == "limit"

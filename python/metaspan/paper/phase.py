@@ -149,8 +149,9 @@ class Phase:
         n = self.quick_n if quick else self.n
         products = np.geomspace(*self.products, columns)
         # The boundary is drawn through the edges of the rows and their centres.
-        ends = edges(np.geomspace(*self.ratios, rows))[[0, -1]]
-        along = np.array([self._features(ratio, n) for ratio in np.geomspace(*ends, 2 * rows + 1)])
+        ends = edges(np.geomspace(*self.ratios, rows))
+        drawn = np.geomspace(float(ends[0]), float(ends[-1]), 2 * rows + 1)
+        along = np.array([self._features(ratio, n) for ratio in drawn])
         line = np.array([self._boundary(each, n, m_in) for each in along])
         d, boundary = along[1::2], line[1::2]
         ratios = (d - self.k) / (n * self.m_out)

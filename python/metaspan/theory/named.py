@@ -13,10 +13,16 @@ import numpy as np
 from .._support import check
 from ..methods import core_method
 from ..runs.outcome import DivergenceWarning
-from ..runs.summary import config_of
-from ..tasks.linear import LinearTasks
-from .floors import largest_beta
-from .predictions import Prediction, fading_line, floor_line, limit_line, rate_line
+from .floors import Setting
+from .predictions import (
+    Prediction,
+    dimensions_per_task,
+    fading_line,
+    floor_line,
+    limit_line,
+    limit_of,
+    rate_line,
+)
 
 if TYPE_CHECKING:
     from ..runs.result import Result
@@ -90,7 +96,7 @@ def boundary_note(result: Result) -> str:
     Parameters
     ----------
     result : Result
-        A run on fresh tasks and samples for which `largest_beta` exists.
+        A run on fresh tasks and samples for which `largest_beta` exists, or the limit of one.
 
     Returns
     -------
@@ -100,15 +106,13 @@ def boundary_note(result: Result) -> str:
     Raises
     ------
     TypeError, ValueError, ArithmeticError
-        If `largest_beta` raises the error, or the run is on fixed tasks or is itself the limit.
+        If the run has no limit, has a width other than k, or `largest_beta` raises the error.
     """
-    config = config_of(result)
-    if not isinstance(config.tasks, LinearTasks) or config.pool is not None:
-        raise ValueError(f"the boundary is that of fresh tasks of a law; got {result}")
-    counts = {"n": config.n, "m_in": config.m_in, "m_out": config.m_out}
-    if config.n is None:
-        raise ValueError("the boundary needs a number n of tasks in a round; got n=None")
-    largest = largest_beta(config.tasks, config.method, **counts)
+    config, tasks = limit_of(result)
+    if config.width != tasks.k:
+        raise ValueError(f"width must be k = {tasks.k} for a boundary, (59); got {config.width}")
+    ratio = dimensions_per_task(config)
+    largest = Setting.at_ratio(tasks, config.method, ratio, config.m_in, config.m_out).boundary()
     beta = core_method(config.method).beta
     if largest == 0.0:
         return "no step size is stable"

@@ -136,7 +136,7 @@ def floor_line(result: Result) -> Prediction:
     >>> float(floor_line(r)(np.array([0]))[0].round(4))
     0.0195
     """
-    config, tasks = _limit_of(result)
+    config, tasks = limit_of(result)
     if config.width != tasks.k:
         raise ValueError(
             f"width must be k = {tasks.k} for a floor, (59); got {config.width}: fading_line has "
@@ -149,7 +149,7 @@ def floor_line(result: Result) -> Prediction:
             f"entries up to {abs(config.init.w0).max():.3g}"
         )
     setting = Setting.at_ratio(
-        tasks, config.method, _dimensions_per_task(config), config.m_in, config.m_out
+        tasks, config.method, dimensions_per_task(config), config.m_in, config.m_out
     )
     dist = float(setting.floor())
     value = dist if math.isfinite(dist) else math.nan
@@ -191,7 +191,7 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
     >>> r = ms.train(tasks, "fo-anil", alpha=0.3, beta=0.3, rounds=300, n=1000, m_in=20, m_out=10)
     >>> ax = ms.plot(r, predictions={"limit": limit_line(r), "floor": floor_line(r)})
     """
-    config, tasks = _limit_of(result)
+    config, tasks = limit_of(result)
     check.choice("y", y, RECORDS)
     limit = train(
         tasks,
@@ -200,7 +200,7 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
         n=None,
         m_in=config.m_in,
         m_out=config.m_out,
-        d_over_n=_dimensions_per_task(config),
+        d_over_n=dimensions_per_task(config),
         width=config.width,
         init=config.init,
         seed=config.seed,
@@ -247,7 +247,7 @@ def fading_line(result: Result) -> Prediction:
     ...              width=3, record="perp_norm")
     >>> ax = ms.plot(r, y="perp_norm", predictions={"(23)": fading_line(r)})
     """
-    config, tasks = _limit_of(result)
+    config, tasks = limit_of(result)
     if config.width <= tasks.k or config.m_in is None:
         raise ValueError(
             f"result must have a finite m_in and a width above k = {tasks.k} for surplus singular "
@@ -257,7 +257,7 @@ def fading_line(result: Result) -> Prediction:
     return lambda rounds: fading(tasks, config.method, config.m_in, rounds)
 
 
-def _limit_of(result: Result) -> tuple[TrainConfig, LinearTasks]:
+def limit_of(result: Result) -> tuple[TrainConfig, LinearTasks]:
     """Return the configuration and the tasks of a run; raise ValueError if it has no limit."""
     tasks = (config := config_of(result)).tasks
     if not isinstance(tasks, LinearTasks):
@@ -278,7 +278,7 @@ def _limit_of(result: Result) -> tuple[TrainConfig, LinearTasks]:
     return config, tasks
 
 
-def _dimensions_per_task(config: TrainConfig) -> float:
+def dimensions_per_task(config: TrainConfig) -> float:
     """Return gamma of (55) for a run: (d - k_star) / n, or that of a run in the limit."""
     if config.n is None:
         return config.d_over_n or 0.0
