@@ -76,7 +76,6 @@ class Case(NamedTuple):
             heads=self.law(n),
             B_star=np.eye(d, self.k),
         )
-        limit = {"d_over_n": self.gamma} if n is None else {}
         return ms.train(
             tasks,
             self.method,
@@ -93,7 +92,7 @@ class Case(NamedTuple):
             stop=None,
             trials=trials,
             seed=seed,
-            **limit,
+            d_over_n=self.gamma if n is None else None,
         )
 
 
@@ -143,7 +142,9 @@ def extrapolate(counts: Array, means: Array, errors: Array, smooth: bool) -> tup
 def compare(case: Case, tasks: int, seed: int) -> tuple[dict[str, float], list[float]]:
     """Return z-scores of all quantities, and what the table shows of dist."""
     limit = {name: values[0] for name, values in quantities(case.run(None, 1)).items()}
-    counts, means, errors = np.array(COUNTS, float), [], []
+    counts = np.array(COUNTS, float)
+    means: list[dict[str, float]] = []
+    errors: list[dict[str, float]] = []
     for step, n in enumerate(COUNTS):
         found = quantities(case.run(n, max(tasks // n, 8), seed + step))
         assert all(np.isfinite(values).all() for values in found.values()), (case, n)
@@ -151,7 +152,8 @@ def compare(case: Case, tasks: int, seed: int) -> tuple[dict[str, float], list[f
         errors.append(
             {name: values.std(ddof=1) / math.sqrt(len(values)) for name, values in found.items()}
         )
-    scores, shown = {}, []
+    scores: dict[str, float] = {}
+    shown: list[float] = []
     for name, value in limit.items():
         y = np.array([row[name] for row in means])
         error = np.array([row[name] for row in errors])
@@ -177,8 +179,7 @@ def rejected(scores: dict[Any, float]) -> list[Any]:
 
 def describe(case: Case) -> str:
     """Return what is particular to a case, for a column of the table."""
-    infinite = {None: "∞"}
-    parts = [f"{infinite.get(case.m_in, case.m_in)}/{infinite.get(case.m_out, case.m_out)}"]
+    parts = ["/".join("∞" if m is None else str(m) for m in (case.m_in, case.m_out))]
     if case.spread:
         parts.append(f"spread {case.spread:g}")
     if (case.k, case.width) != (2, 2):

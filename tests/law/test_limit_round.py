@@ -7,7 +7,8 @@ import pytest
 
 from metaspan._core_types import CoreMethod, HeadMoments
 from metaspan._load import core
-from reference import explicit, limit, limit_moments
+from reference import explicit, infinite_tasks, limit, limit_moments
+from reference.closed_forms import exact_anil, fo_anil
 from sampled_means import refused_means
 
 COVARIANCE = np.array([[1.0, 0.3, 0.1], [0.3, 0.6, 0.2], [0.1, 0.2, 0.5]])
@@ -96,6 +97,35 @@ def test_wide_rounds_agree_with_closed_forms(rng, name, exact):
                 found = round_of(law, C, w, k_star=3, noise=0.7, **options)
                 expected = limit_moments.gradient(residuals, C, w, variance=0.49, **options)
                 assert error_of(found, expected) < 1e-11
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_infinite_sets_give_population_rounds(rng, exact):
+    """The mean of (15) over an array of heads, and nothing off the span."""
+    C, w = rng.standard_normal((4, 3)), rng.standard_normal(3)
+    grad_C, grad_w, S = round_of(
+        HeadMoments("array", rows=ROWS), C, w, k_star=3, alpha=0.4, noise=0.7, m_in=None,
+        m_out=None, exact=exact,
+    )  # fmt: skip
+    of_task = exact_anil if exact else fo_anil
+    parts = [of_task(C, w, np.append(row, 0.0), 0.4) for row in ROWS]
+    for found, expected in zip((grad_C, grad_w), zip(*parts, strict=True), strict=True):
+        np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-12, atol=1e-13)
+    assert not S.any()
+
+
+@pytest.mark.parametrize("m_in", [1, 7, None])
+def test_centred_heads_and_no_head_give_the_recursion_of_infinitely_many_tasks(rng, m_in):
+    """(23) at w = 0, first order, any m_out."""
+    M, R = rng.standard_normal((3, 2)), rng.standard_normal((2, 2))
+    heads = HeadMoments("gaussian", np.zeros(3), COVARIANCE)
+    grad_C, grad_w, _ = round_of(
+        heads, np.vstack([M, R]), np.zeros(2), k_star=3, alpha=0.4, noise=0.7, m_in=m_in, m_out=3,
+        exact=False,
+    )  # fmt: skip
+    expected = infinite_tasks.gradient(M, R, COVARIANCE, alpha=0.4, noise=0.7, m_in=m_in)
+    np.testing.assert_allclose(grad_C, np.vstack(expected), rtol=1e-12, atol=1e-13)
+    assert not grad_w.any()
 
 
 # The samples of a task, and k_star, k and the rows of R.
