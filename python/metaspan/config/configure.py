@@ -120,13 +120,8 @@ def configure(
     names = records.resolve(record, tasks, chosen)
     tracked = check.flag("track_start", track_start)
     if number is None:
-        assert isinstance(tasks, LinearTasks)
         ratio = ratio or 0.0
-        w0 = start.w0 if isinstance(start, GivenStart) else None
-        drawn = shared and counts[0] is not None
-        check_limit(tasks, chosen, drawn, m_in=counts[0], width=size, w0=w0)
-        check_limit_records(chosen, names)
-        check_room(tasks, chosen, columns, ratio)
+        _check_limit_run(tasks, chosen, start, size, counts[0], shared, names, ratio)
     if tracked:
         blocks = 1 + block_count(chosen)  # the start, and the blocks of (28)
         check_track_start(ran, drawn_pool, tasks.d, tasks.k + blocks * columns)
@@ -170,6 +165,24 @@ def _check_method(
     check_weights(tasks, method)
     check_solvable(method, tasks.least_m_in, width)
     check_blocks(method, tasks.m_in)
+
+
+def _check_limit_run(
+    tasks: LinearTasks | TaskBatch,
+    method: Method,
+    start: object,
+    width: int,
+    m_in: int | None,
+    shared: bool,
+    names: tuple[str, ...],
+    ratio: float,
+) -> None:
+    """Raise ValueError unless the run has a limit from this start, with these records."""
+    assert isinstance(tasks, LinearTasks)
+    w0 = start.w0 if isinstance(start, GivenStart) else None
+    check_limit(tasks, method, shared and m_in is not None, m_in=m_in, width=width, w0=w0)
+    check_limit_records(method, names)
+    check_room(tasks, method, state_columns(method, width), ratio)
 
 
 def _check_drawn_start(
