@@ -41,6 +41,7 @@ PARTS = {
     "estimators-arrays": Part("bench_estimator_sweeps", "arrays", 2),
     "estimators-made": Part("bench_estimator_sweeps", "made", 2),
     "estimators-one-step": Part("bench_estimators", "one_step", 2),
+    "estimators-rounds": Part("bench_estimators", "rounds", 2),
     "estimate-one": Part("bench_estimate", "run", 1),
     "estimate-two": Part("bench_estimate", "run", 2),
     "estimators-law": Part("bench_estimators_law", "run", 2),
