@@ -157,7 +157,7 @@ def main():
     print(f"\n{head} simulated | ratio |")
     for setting in BOUNDARIES[:1] if quick else BOUNDARIES:
         boundary = setting.boundary()
-        effort = (1000, 4, 5) if quick else (4000, 4, 6)
+        effort = (4000, 4, 5 if quick else 6)
         found = find_boundary(setting, boundary, *effort)
         print(f"{setting} | {boundary:.5f} | {found:.5f} | {found / boundary:.3f} |", flush=True)
 
