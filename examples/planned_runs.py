@@ -2,7 +2,7 @@
 
 The settings vary the dimension, the rank, noise, covariance and mean of the heads, the sizes of the
 samples, the target, the start and the method. They were written down before any of them was planned
-or run, and the planner was not tuned on them. The error of a mean over trials is one standard
+or run, after the planner was tuned on others. The error of a mean over trials is one standard
 error.
 """
 
@@ -25,23 +25,22 @@ def gaussian(cov, mean=None):
 
 
 SETTINGS = [
-    (law(200, 2, 0.5), dict(target=0.05, m=20, init=NEAR)),
-    (law(1000, 5, 0.3), dict(target=0.03, m=20)),
-    (law(10_000, 3, 1.0), dict(target=0.1, m=50)),
-    (law(500, 4, 0.2, heads=gaussian([1, 1, 0.5, 0.5])), dict(target=0.02, m=30)),
-    (law(2000, 2, 0.5, heads=gaussian([1, 0.25])), dict(target=0.05, m=10, init=NEAR)),
-    (law(100, 2, 0.1), dict(target=0.01, m=16)),
-    (law(1000, 10, 0.5), dict(target=0.1, m=40, init=NEAR)),
-    (law(300, 3, 0.3), dict(target=0.03, m=24, first_order=False)),
-    (law(3000, 3, 0.3, heads=ms.SphereHeads(radius=3**0.5)), dict(target=0.05, m=25)),
-    (law(1000, 2, 0.5), dict(target=None, budget=10**6, m=20)),
-    (law(1000, 3, 0.3), dict(target=0.05, n=200, m_in=20, m_out=10)),
-    (law(400, 2, 0.3, heads=gaussian([0.5, 0.5], [1, 1])), dict(target=0.03, m=20)),
-    (law(100_000, 5, 0.3), dict(target=None, budget=10**8)),
-    (law(1000, 3, 0.5), dict(target=0.05, m=30, schedule="constant")),
-    (law(500, 2, 0.3), dict(target=0.05, n=20, m_in=10, m_out=10)),
-    (law(800, 3, 0.0), dict(target=0.01, m_in=20, m_out=20)),
-    (law(1000, 2, 0.2, spread=0.5), dict(target=0.05, m=20)),
+    (law(250, 2, 0.4), dict(target=0.06, m=18, init=NEAR)),
+    (law(1500, 4, 0.25), dict(target=0.04, m=24)),
+    (law(20_000, 2, 0.8), dict(target=0.12, m=40)),
+    (law(700, 3, 0.3, heads=gaussian([1, 0.7, 0.4])), dict(target=0.03, m=20)),
+    (law(150, 2, 0.2), dict(target=0.02, m=12)),
+    (law(800, 8, 0.4), dict(target=0.08, m=50, init=NEAR)),
+    (law(400, 2, 0.5), dict(target=0.04, m=30, first_order=False)),
+    (law(2000, 4, 0.3, heads=ms.SphereHeads(radius=2.0)), dict(target=0.05, m=32)),
+    (law(1200, 3, 0.4), dict(target=None, budget=2 * 10**6, m=30)),
+    (law(600, 2, 0.2), dict(target=0.04, n=120, m_in=16, m_out=8)),
+    (law(500, 2, 0.4, heads=gaussian([0.6, 0.6], [1, -0.5])), dict(target=0.04, m=16)),
+    (law(50_000, 3, 0.5), dict(target=None, budget=5 * 10**7)),
+    (law(600, 4, 0.4), dict(target=0.06, m=24, schedule="constant")),
+    (law(300, 3, 0.3), dict(target=0.06, n=30, m_in=12, m_out=12)),
+    (law(1000, 2, 0.0), dict(target=0.015, m_in=15, m_out=25)),
+    (law(800, 3, 0.3, spread=0.4), dict(target=0.05, m=25)),
 ]
 
 
@@ -71,7 +70,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="four settings, two trials")
     arguments = parser.parse_args()
-    settings = [SETTINGS[i] for i in (0, 5, 6, 14)] if arguments.quick else SETTINGS
+    settings = [SETTINGS[i] for i in (0, 4, 6, 13)] if arguments.quick else SETTINGS
     trials = 2 if arguments.quick else 8
     print("| setting | n | m_in + m_out | rounds | samples | planned | simulated | ratio |")
     print("|---|---|---|---|---|---|---|---|")

@@ -20,7 +20,8 @@ from .tasks.moments import diversity
 from .theory.averaging import REST, SHARE, Path, Split
 
 PLANNED = ("1/t", "constant")
-RANDOM = 0.05  # probability that a random start is worse than the planned one
+RANDOM = 0.002  # probability that a random start is worse than the planned one
+MEDIAN = 0.7  # about the median of the smallest singular value in the same units
 SLACK = 1.1  # more samples, or a larger error, that a plan accepts for fewer rounds
 MOST_SAMPLES = 2048  # of a task, if neither m nor m_in nor m_out is given
 MOST_TASKS = 10**8
@@ -145,7 +146,9 @@ def plan(
     alpha : float
         Inner step size, > 0. Only the product of alpha and beta matters while the head is 0.
     init : {"random", "methodical"} or Init
-        The start. For a random one, the plan allows for all but the worst 5 % of starts.
+        The start. For a random one, the plan goes on until what is left of the start is small
+        beside the noise for all but the worst 0.2 % of starts, also if this takes it below the
+        target.
     schedule : {"1/t", "constant"} or None
         Schedule of the step sizes; None: "1/t".
 
@@ -166,7 +169,7 @@ def plan(
     -----
     The prediction is one of many dimensions and tasks. On settings that the planner was not tuned
     on, the mean of dist at the planned end was within 10 % of the prediction, see docs/theory.md.
-    It is no promise for n below 4 (k + 2), for step sizes that are raised by hand towards the
+    It is no promise for n below 8 (k + 2), for step sizes that are raised by hand towards the
     boundary, or for a single trial, whose dist scatters by about 1 / sqrt(2 d) of its size.
     The cost does not depend on d: a plan takes a fraction of a second for small k.
 
@@ -253,6 +256,16 @@ class _Wanted:
         # The smallest singular value of a square matrix of N(0, 1 / d) is below x / sqrt(d k) with
         # a probability of about x (Edelman 1988).
         return min(0.5, RANDOM / math.sqrt(self.tasks.d * self.tasks.k))
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the angles of the start are random."""
+        return self.init.dist is None
+
+    @property
+    def typical(self) -> float:
+        """What is left of the median start, relative to the planned start, in tan^2."""
+        return (RANDOM / MEDIAN) ** 2 if self.is_random else 1.0
 
     @property
     def tan2(self) -> float:
@@ -346,7 +359,7 @@ def _candidates(
     wanted: _Wanted, n: int | None, m: int | None, m_in: int | None, m_out: int | None
 ) -> Iterator[_Candidate]:
     """Yield the candidates among which a plan chooses."""
-    least = 4 * (wanted.tasks.k + 2)
+    least = 8 * (wanted.tasks.k + 2)
     n = None if n is None else check.integer("n", n, 1, MAX_COUNT)
     counts = [n] if n is not None else _grid(least, MOST_TASKS, 1.3)
     for inner, outer in _splits(m, m_in, m_out):
@@ -394,7 +407,9 @@ def _needed(wanted: _Wanted, candidate: _Candidate) -> tuple[float, float]:
     if wanted.schedule == "constant":
         rounds = _constant_steps(wanted, candidate)[0]
     else:
-        rounds = _forgetting(wanted, candidate, 0.5 * math.sqrt(wanted.tan2))
+        # The end of a plan from a random start does not depend on the start.
+        end = 0.0 if wanted.is_random else 0.5 * math.sqrt(wanted.tan2)
+        rounds = _forgetting(wanted, candidate, end)
         rounds += max(0.0, candidate.level / wanted.tan2 - candidate.offset)
     return rounds * candidate.per_round, rounds
 
@@ -402,7 +417,10 @@ def _needed(wanted: _Wanted, candidate: _Candidate) -> tuple[float, float]:
 def _constant_steps(wanted: _Wanted, candidate: _Candidate) -> tuple[float, float]:
     """Estimate the fewest rounds to the target with a constant step size, and this step size."""
     beta = np.minimum(candidate.beta, candidate.beta * wanted.tan2 * FLOORS / candidate.floor)
-    left = wanted.tan2 - candidate.floor / candidate.beta * beta
+    floors = candidate.floor / candidate.beta * beta
+    left = wanted.tan2 - floors
+    if wanted.is_random:
+        left = np.minimum(left, REST * floors)
     rounds = np.log(np.maximum(wanted.first_tangent / np.sqrt(left), 1.5))
     rounds /= candidate.split.slowest * beta
     best = int(np.argmin(rounds))
@@ -457,7 +475,7 @@ def _follow(wanted: _Wanted, candidate: _Candidate, rounds: int | None) -> _Foll
 
 def _run(wanted: _Wanted, candidate: _Candidate, rounds: int | None) -> _Followed | None:
     """Predict a run; None if a constant step size levels off above the target."""
-    path = Path(candidate.split, candidate.n, wanted.overlap, wanted.length)
+    path = Path(candidate.split, candidate.n, wanted.overlap, wanted.length, typical=wanted.typical)
     beta, hold, plateau = candidate.beta, None, None
     aim = 0.0 if rounds is not None else wanted.tan2
     for _ in range(MOST_STRIDES):
@@ -466,7 +484,7 @@ def _run(wanted: _Wanted, candidate: _Candidate, rounds: int | None) -> _Followe
         total = path.tan2(path.start + path.noise)
         if plateau is None and total <= 1.0:
             plateau = path.rounds
-        if total <= aim:
+        if total <= aim and (path.is_started or not wanted.is_random):
             if (dist := path.dist) <= (wanted.target or 0.0):
                 break
             # dist is the norm of a normal matrix, above the root of the largest eigenvalue

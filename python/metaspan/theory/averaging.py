@@ -15,6 +15,7 @@ from ..tasks.moments import second_moment
 from .limit import LimitRound, limit_round
 
 SHARE = 0.25  # of the largest stable step size, at which a plan begins
+FEW_TASKS = 8.0  # weight of the noise of few tasks within the span, whose moments are high
 REST = 0.3  # of the noise in tan^2, below which the start counts as forgotten
 GROWING = 0.2  # change of M in a round, relative to beta psi, above which a run still starts
 STRIDE = 0.01  # largest change of an error, relative to its size, for rounds taken as one
@@ -121,7 +122,8 @@ class Split:
     def first_step(self, n: int) -> float:
         """Return the step size at which a plan with n tasks a round begins."""
         values = self.moment[0]
-        noise = self.rest * self.growth + 2.0 * (values.size + 2) * float(values[-1])
+        tails = values.size + 2 + (values.size + 2) ** 2 / self.m_in
+        noise = self.rest * self.growth + FEW_TASKS * tails * float(values[-1])
         return SHARE * min(1.0 / self.fastest, n / noise)
 
 
@@ -131,11 +133,18 @@ class Path:
     R^T R is kept in two parts: what is left of the start, and the noise of the rounds.
     """
 
-    def __init__(self, split: Split, n: int, overlap: float, length: float) -> None:
-        """Start at columns of this length, of which M has the share `overlap`."""
+    def __init__(
+        self, split: Split, n: int, overlap: float, length: float, typical: float = 1.0
+    ) -> None:
+        """Start at columns of this length, of which M has the share `overlap`.
+
+        `typical` is the share of what is left of the start that counts in `dist`, below 1 if the
+        start is worse than usual.
+        """
         k = split.tasks.k
         self.split, self.n, self.rounds = split, n, 0
         self.M = overlap * length * np.eye(k)
+        self.typical = typical
         self.growth = math.inf  # of the smallest singular value of M, relative to the rate
         self.start = (1.0 - overlap**2) * length**2 * np.eye(k)
         self.noise = np.zeros((k, k))
@@ -171,7 +180,8 @@ class Path:
     @property
     def dist(self) -> float:
         """The mean of dist at the dimension of the tasks, where R is a normal matrix."""
-        tangents = normal_norms(self.split.rest, self._in_angles(self.start + self.noise))
+        total = self.typical * self.start + self.noise
+        tangents = normal_norms(self.split.rest, self._in_angles(total))
         return float((tangents / np.hypot(1.0, tangents)).mean())
 
     def _in_angles(self, Q: F64) -> F64:
