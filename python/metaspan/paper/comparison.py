@@ -283,7 +283,7 @@ class Comparison:
             error = finite.std(ddof=1) / math.sqrt(finite.size) if finite.size > 1 else math.nan
             mean = finite.mean() if finite.size else math.nan
             published = "" if known is None else f"{known[0]:.4g}"
-            over = f"{self.over_bound(mean, n, m):.4g}"
+            over = f"{self.over_bound(float(mean), n, m):.4g}"
             row = [estimator, n, m, finite.size, f"{mean:.6g}", f"{error:.6g}", over, published]
             table.writerow(row)
         return text.getvalue()
@@ -296,7 +296,7 @@ class Comparison:
             known = None if self.by_total else self._published(estimator, n)
             published = "" if known is None else f"{known[0]:.4f}"
             mean = np.nanmean(values) if np.isfinite(values).any() else math.nan
-            over = self.over_bound(mean, n, m)
+            over = self.over_bound(float(mean), n, m)
             line = f"{LABELS[estimator]:<28}{n:>8}{m:>5}{mean:>9.4f}{over:>12.3g}{published:>9}"
             lines.append(line.rstrip())
         return "\n".join(lines)
