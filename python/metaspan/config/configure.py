@@ -108,10 +108,7 @@ def configure(
     ran = choose_engine(engine, tasks, chosen, counts=counts, pool=pool, n=number, width=columns)
     drawn_pool = None if counts[0] is None else pool  # a pool without samples is one of heads
     _check_drawn_start(start, tasks, counts, number)
-    on_data = ran == "arrays" or (ran == "collapsed" and drawn_pool is not None)
-    check.choice("route", route, ROUTES)
-    if not on_data and route != "auto":
-        raise ValueError(f"route must be 'auto' unless rounds reuse data; got {route!r}")
+    on_data = _check_reuse(route, ran, drawn_pool)
     kind = _choose_dtype(dtype, init, tasks)
     check_accumulate(accumulate, route, _data_dtype(kind, tasks), ran)
     check_sparse(tasks, accumulate)
@@ -120,8 +117,13 @@ def configure(
     names = records.resolve(record, tasks, chosen)
     tracked = check.flag("track_start", track_start)
     if number is None:
+        assert isinstance(tasks, LinearTasks)
         ratio = ratio or 0.0
-        _check_limit_run(tasks, chosen, start, size, counts[0], shared, names, ratio)
+        drawn = shared and counts[0] is not None
+        w0 = start.w0 if isinstance(start, GivenStart) else None
+        check_limit(tasks, chosen, drawn, m_in=counts[0], width=size, w0=w0)
+        check_limit_records(chosen, names)
+        check_room(tasks, chosen, columns, ratio)
     if tracked:
         blocks = 1 + block_count(chosen)  # the start, and the blocks of (28)
         check_track_start(ran, drawn_pool, tasks.d, tasks.k + blocks * columns)
@@ -167,22 +169,13 @@ def _check_method(
     check_blocks(method, tasks.m_in)
 
 
-def _check_limit_run(
-    tasks: LinearTasks | TaskBatch,
-    method: Method,
-    start: object,
-    width: int,
-    m_in: int | None,
-    shared: bool,
-    names: tuple[str, ...],
-    ratio: float,
-) -> None:
-    """Raise ValueError unless the run has a limit from this start, with these records."""
-    assert isinstance(tasks, LinearTasks)
-    w0 = start.w0 if isinstance(start, GivenStart) else None
-    check_limit(tasks, method, shared and m_in is not None, m_in=m_in, width=width, w0=w0)
-    check_limit_records(method, names)
-    check_room(tasks, method, state_columns(method, width), ratio)
+def _check_reuse(route: str, engine: str, pool: int | None) -> bool:
+    """Return whether rounds reuse data; if they do not, raise ValueError if a route is named."""
+    check.choice("route", route, ROUTES)
+    on_data = engine == "arrays" or (engine == "collapsed" and pool is not None)
+    if not on_data and route != "auto":
+        raise ValueError(f"route must be 'auto' unless rounds reuse data; got {route!r}")
+    return on_data
 
 
 def _check_drawn_start(
