@@ -213,10 +213,7 @@ def _limit_of_method(
         return _limit_of_solved_heads(method, m_in, width)
     if isinstance(method, AverageRisk):
         return ""
-    return (
-        "ANIL, average risk, FedAvg and Reptile with one local step, RidgeANIL, FedRep, AltGDmin "
-        "and MAML with w = 0"
-    )
+    return "ANIL, average risk, one local step of FedAvg, solved heads and MAML with w = 0"
 
 
 def _limit_of_steps(inner_steps: int, m_in: int | None, width: int) -> str:
@@ -224,8 +221,8 @@ def _limit_of_steps(inner_steps: int, m_in: int | None, width: int) -> str:
     if inner_steps <= 1 or m_in is None or (inner_steps <= LIMIT_STEPS and width <= LIMIT_WIDTH):
         return ""
     return (
-        f"ANIL with inner_steps=1, with inner_steps <= {LIMIT_STEPS} and width <= {LIMIT_WIDTH}, "
-        f"or with m_in=None (here width={width}, m_in={m_in})"
+        f"ANIL with inner_steps=1, with m_in=None, or with inner_steps <= {LIMIT_STEPS} and "
+        f"width <= {LIMIT_WIDTH} (here {width})"
     )
 
 
