@@ -30,7 +30,7 @@ class Case(NamedTuple):
     m_out: int | None = 4
     w: tuple = (0.2, -0.1)
 
-    def run(self, n, trials=1, seed=0):
+    def run(self, n, trials=1, seed=0, record="dist", rounds=ROUNDS):
         """Run n tasks a round, None for the limit."""
         d = 2 + round(GAMMA * n) if n else 8
         heads = ms.GaussianHeads(mean=MEAN, cov=COV)
@@ -38,8 +38,8 @@ class Case(NamedTuple):
         B = np.concatenate([M, R, np.zeros((d - 4, 2))])
         options = {} if n else {"d_over_n": GAMMA}
         return ms.train(
-            tasks, self.method, rounds=ROUNDS, n=n, m_in=self.m_in, m_out=self.m_out, width=2,
-            threads=1, stop=None, seed=seed, init=(B, self.w), record="dist",
+            tasks, self.method, rounds=rounds, n=n, m_in=self.m_in, m_out=self.m_out, width=2,
+            threads=1, stop=None, seed=seed, init=(B, self.w), record=record,
             trials=trials, **options,
         )  # fmt: skip
 
@@ -121,3 +121,25 @@ def test_the_engine_follows_the_recursion(case):
     np.testing.assert_allclose(M, expected[0], atol=1e-9)
     np.testing.assert_allclose(R.T @ R, expected[1].T @ expected[1], atol=1e-9)
     np.testing.assert_allclose(w, expected[2], atol=1e-9)
+
+
+LOSSES = ("loss_in", "loss_adapted", "loss_out")
+
+
+def test_losses_at_the_start_are_those_of_tasks():
+    """Means over trials of the losses of one round, whose state is given: exact at every n."""
+    p, wrong = {}, {}
+    for number, case in enumerate(CASES):
+        names = LOSSES[:1] if isinstance(case.method, ms.FedAvg) else LOSSES
+        options = {"record": (*names, "diversity_max"), "rounds": 1}
+        sampled, found = case.run(500, 60, number, **options).trace, case.run(None, **options).trace
+        for name in names:
+            values = sampled[name][:, 0]
+            error = values.std(ddof=1) / np.sqrt(len(values))
+            for family, factor in ((p, 1.0), (wrong, 1.03)):
+                z = (values.mean() - factor * found[name][0]) / error
+                family[number, name] = 2 * stats.t.sf(abs(z), len(values) - 1)
+        largest = sampled["diversity_max"][:, 0].mean()
+        assert found["diversity_max"][0] == pytest.approx(largest, rel=0.05)
+    assert not refused(p)
+    assert refused(wrong)
