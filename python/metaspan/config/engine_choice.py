@@ -166,7 +166,7 @@ def check_limit(
     tasks: LinearTasks,
     method: Method,
     shared: bool,
-    lead: str = "n must be an integer, for which tasks are drawn, except in the limit",
+    lead: str = "n must be an integer except in the limit",
     *,
     m_in: int | None,
     width: int,

@@ -105,7 +105,7 @@ def infinite(tasks=TASKS, **changes):
 
 
 ELSEWHERE = "track_start=True needs engine 'collapsed' with new samples every round"
-WANTS = "n must be an integer, for which tasks are drawn, except in the limit, which covers"
+WANTS = "n must be an integer except in the limit, which covers"
 # What is wrong: (call, kind of error, fragments that the sentence must contain).
 CASES = {
     "small-d": (lambda: train(SMALL, engine="collapsed", **FINITE), ValueError,
