@@ -28,6 +28,7 @@ MOST_TASKS = 10**8
 MOST_ROUNDS = 2**53
 MOST_STRIDES = 100_000  # most steps of a prediction, each of one round or of many with small steps
 TARGETS = 1e-8, 0.99  # the range of targets
+LEAST_MU = 1e-6  # mu_star relative to L_star, below which rounding decides the rates
 SIZES = 1e-50, 1e50  # the range of second moments of heads and noise
 FLOORS = np.linspace(0.3, 0.95, 27)  # shares of tan^2 that a constant step may leave as its floor
 
@@ -136,7 +137,7 @@ def plan(
         Largest number of samples, rounds times n times (m_in + m_out). None: no limit. If the
         target needs more samples, the plan is for the smallest dist that the budget allows.
     n : int or None
-        Tasks of a round; None: the plan chooses.
+        Tasks of a round, at most the number of fixed heads; None: the plan chooses.
     m : int or None
         Samples of a task, >= 2, m_in + m_out; None: the plan chooses.
     m_in, m_out : int or None
@@ -195,6 +196,8 @@ def plan(
     candidates = list(_candidates(wanted, n, m, m_in, m_out))
     if wanted.target is not None:
         chosen = _choose(candidates, [_needed(wanted, each) for each in candidates])
+        if wanted.init.dist is not None and wanted.init.dist <= wanted.target:
+            return _describe(wanted, _Followed(chosen, 0, 0, None, wanted.init.dist))
         found = _follow(wanted, chosen, None)
         if wanted.budget is None or found.samples <= wanted.budget:
             return _describe(wanted, found)
@@ -345,8 +348,10 @@ def _check_tasks(tasks: LinearTasks) -> None:
     if tasks.d < 2 * tasks.k:
         raise ValueError(f"tasks must have d >= 2 k = {2 * tasks.k} for a plan; got d = {tasks.d}")
     spread = diversity(tasks.heads, tasks.k)
-    if spread.mu == 0.0:
-        raise ValueError("the heads must reach every direction for a plan; their mu_star is 0")
+    if spread.mu <= LEAST_MU * spread.L:
+        raise ValueError(
+            f"the heads must reach every direction for a plan; their mu_star is {spread.mu:.2g}"
+        )
     largest = max(spread.L, tasks.noise, tasks.spread)
     if spread.mu**2 < SIZES[0] or largest > math.sqrt(SIZES[1]):
         raise ValueError(
@@ -359,9 +364,10 @@ def _candidates(
     wanted: _Wanted, n: int | None, m: int | None, m_in: int | None, m_out: int | None
 ) -> Iterator[_Candidate]:
     """Yield the candidates among which a plan chooses."""
-    least = 8 * (wanted.tasks.k + 2)
-    n = None if n is None else check.integer("n", n, 1, MAX_COUNT)
-    counts = [n] if n is not None else _grid(least, MOST_TASKS, 1.3)
+    least, heads = 8 * (wanted.tasks.k + 2), wanted.tasks.heads
+    most = len(heads) if isinstance(heads, np.ndarray) else MAX_COUNT  # a round takes a head once
+    n = None if n is None else check.integer("n", n, 1, most)
+    counts = [n] if n is not None else _grid(min(least, most), min(MOST_TASKS, most), 1.3)
     for inner, outer in _splits(m, m_in, m_out):
         split = Split(wanted.tasks, wanted.exact, inner, outer)
         for count in counts:
@@ -477,7 +483,7 @@ def _run(wanted: _Wanted, candidate: _Candidate, rounds: int | None) -> _Followe
     """Predict a run; None if a constant step size levels off above the target."""
     path = Path(candidate.split, candidate.n, wanted.overlap, wanted.length, typical=wanted.typical)
     beta, hold, plateau = candidate.beta, None, None
-    aim = 0.0 if rounds is not None else wanted.tan2
+    aim = -math.inf if rounds is not None else wanted.tan2
     for _ in range(MOST_STRIDES):
         if path.rounds >= (rounds or MOST_ROUNDS):
             break
@@ -555,7 +561,9 @@ def _reason(wanted: _Wanted, found: _Followed) -> str:
     spent = [f"{count} {purpose}" for count, purpose in parts.values() if count]
     share = SHARE * candidate.beta / split.first_step(candidate.n)
     sentences = [
-        f"The {binding} binds: of {found.rounds} rounds, {', '.join(spent)}.",
+        f"The {binding} binds: of {found.rounds} rounds, {', '.join(spent)}."
+        if found.rounds
+        else f"No round is needed, since the start has dist = {found.dist:g}.",
         f"alpha beta starts at {candidate.beta:.3g}, {share:.2g} times an estimate of the largest "
         f"stable value, which {limit} sets.",
         f"Of {split.samples} samples of a task, {split.m_in} adapt the head and {split.m_out} "

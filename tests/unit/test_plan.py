@@ -185,6 +185,28 @@ def test_steps_do_not_decrease_before_the_representation_has_grown():
     assert abs(ends.mean() / planned.dist - 1.0) < 0.1
 
 
+def test_plans_for_fixed_heads_take_each_head_at_most_once(rng):
+    tasks = ms.LinearTasks(d=100, k=2, noise=0.3, heads=rng.standard_normal((40, 2)))
+    planned = ms.plan(tasks, target=0.05, m=12, init=NEAR)
+    assert planned.n <= 40
+    ends = planned.train(tasks, trials=8).trace["dist"][:, -1]
+    assert abs(ends.mean() / planned.dist - 1.0) < 0.1
+    assert ms.plan(replace(tasks, heads=tasks.heads[:5]), target=0.1, m=12, init=NEAR).n == 5
+
+
+def test_starts_below_the_target_need_no_round():
+    tasks = ms.LinearTasks(d=100, k=2, noise=0.3)
+    planned = ms.plan(tasks, target=0.7, m=20, init=NEAR)
+    assert (planned.rounds, planned.samples, planned.dist) == (0, 0, 0.7)
+    assert planned.reason.startswith("No round is needed, since the start has dist = 0.7.")
+    assert planned.train(tasks).trace["dist"] == pytest.approx([0.7])
+    # A budget alone is spent, also from the truth.
+    spent = ms.plan(tasks, target=None, budget=10**6, m=20, init=ms.Init(dist=0.0))
+    assert 0.9e6 < spent.samples <= 10**6
+    ends = spent.train(tasks, trials=8).trace["dist"][:, -1]
+    assert abs(ends.mean() / spent.dist - 1.0) < 0.1
+
+
 WRONG = [
     ({"target": 0.0}, ValueError, "target"),
     ({"target": None}, ValueError, "target or budget must be given; got None for both"),
@@ -207,6 +229,16 @@ WRONG = [
         {"tasks": ms.LinearTasks(d=9, k=2, heads=ms.GaussianHeads(cov=[1.0, 0.0]))},
         ValueError,
         "must reach every direction",
+    ),
+    (
+        {"tasks": ms.LinearTasks(d=9, k=2, heads=np.ones((50, 2)))},
+        ValueError,
+        "must reach every direction",
+    ),
+    (
+        {"n": 6, "tasks": ms.LinearTasks(d=9, k=2, heads=np.eye(2)[[0, 1, 0, 1, 0]])},
+        ValueError,
+        "n must be at most 5",
     ),
     ({"tasks": ms.LinearTasks(d=9, k=2, noise=1e60)}, ValueError, "squares between"),
     ({"tasks": ms.LinearTasks(d=9, k=2, heads=lambda *_: None)}, TypeError, "heads must be a law"),
