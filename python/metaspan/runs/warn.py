@@ -12,6 +12,7 @@ from ..config.options import Init, column_length
 from ..linear_methods import LinearMAML
 from ..methods import ANIL, MAML, FedAvg, Reptile
 from ..tasks.batch import TaskBatch
+from ..tasks.linear import LinearTasks
 from ..tasks.moments import moments
 from .outcome import FewSamplesWarning, GrowingHeadWarning, LocalStepsWarning
 
@@ -91,6 +92,8 @@ def warn_of_growing_head(config: TrainConfig) -> None:
         or not (method.first_order and method.inner_steps == 1 and method.outer != "body")
         or (isinstance(method, MAML) and method.moves != "both")
         or (method.step is not None and method.step.schedule != "constant")
+        or (method.step is not None and method.step.by_coordinate)
+        or (isinstance(tasks, LinearTasks) and tasks.spectrum is not None)
         or None in (config.n, config.m_out)
         or (config.pool is not None or config.shared_samples)
         or callable(config.drawn_tasks.heads)

@@ -59,6 +59,10 @@ FINE = {
     "decreasing steps": dict(
         method=ms.ANIL(**STEPS, first_order=True, step=ms.OuterStep(schedule="1/t"))
     ),
+    "Adam": dict(
+        method=ms.ANIL(**STEPS, first_order=True, step=ms.OuterStep(rule="adam")), m_in=1000
+    ),
+    "spectrum": dict(tasks=ms.LinearTasks(d=1000, k=2, noise=0.3, spectrum=1.0), m_in=1000),
     "population": dict(m_out=None),
     "mean": dict(tasks=ms.LinearTasks(d=1000, k=2, heads=ms.GaussianHeads(mean=[1.0, 1.0]))),
     "pool": dict(pool=50, n=None, m_in=20, m_out=20),
