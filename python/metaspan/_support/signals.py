@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from _signal import getsignal  # type: ignore[import-not-found]
+from _signal import signal as set_handler
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
+# `getsignal` and `set_handler` are of `_signal`, because the functions of `signal` also convert
+# handlers to an enumeration, which takes a microsecond for each of 64 signals.
 Handler = Callable[[int, FrameType | None], object]
 
 NUMBERS = tuple(map(int, signal.valid_signals()))
@@ -27,9 +30,8 @@ def defer_interrupts() -> Iterator[None]:
         try:
             deferred.remove()
         finally:
-            with ExitStack() as calls:  # calls every handler, even if another one raises
-                for number, frame in deferred.came.items():
-                    calls.callback(deferred.handlers[number], number, frame)
+            if deferred.came:
+                deferred.call_handlers()
 
 
 @contextmanager
@@ -84,12 +86,12 @@ class _Replacement:
 
     def install(self) -> None:
         for number in self.handlers:
-            signal.signal(number, self)
+            set_handler(number, self)
 
     def remove(self) -> None:
         for number, handler in self.handlers.items():
             if getsignal(number) is self:  # code in the block may have set another handler
-                signal.signal(number, handler)
+                set_handler(number, handler)
 
 
 class _Deferred(_Replacement):
@@ -105,6 +107,12 @@ class _Deferred(_Replacement):
             self.came.setdefault(number, frame)
         else:
             super().__call__(number, frame)
+
+    def call_handlers(self) -> None:
+        """Call the handlers of the recorded signals: all of them, even if one raises."""
+        with ExitStack() as calls:
+            for number, frame in self.came.items():
+                calls.callback(self.handlers[number], number, frame)
 
 
 class _Marking(_Replacement):
@@ -125,7 +133,4 @@ def _handlers() -> dict[int, Handler]:
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    # `_signal.getsignal` is used, because `signal.getsignal` also converts its result to an
-    # enumeration, which takes a microsecond for each of 64 signals.
-    handlers = {number: getsignal(number) for number in NUMBERS}
-    return {number: handler for number, handler in handlers.items() if callable(handler)}
+    return {number: handler for number in NUMBERS if callable(handler := getsignal(number))}
