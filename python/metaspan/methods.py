@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, get_args
 
 import numpy as np
@@ -386,9 +387,10 @@ def core_method(method: Method, tasks: int = 1) -> CoreMethod:
 
     `tasks` is the number of tasks in a round, by which reduce="sum" multiplies the step size.
     """
-    numbers = _core_method(method, tasks)._replace(
-        step=core_step(method.step, orthonormal=isinstance(method, AltGDmin))
-    )
+    numbers = _core_method(method, tasks)
+    step = core_step(method.step, orthonormal=isinstance(method, AltGDmin))
+    if step is not None:
+        numbers = numbers._replace(step=step)
     if method.step is not None and method.step.clip is not None:
         return numbers._replace(clip=method.step.clip)
     if method.privacy is None:
@@ -584,12 +586,19 @@ def resolve(
         kinds = ", ".join(kind.__name__ for kind in KINDS)
         raise TypeError(f"method must be an {kinds}, or a name; got {check.show(method)}")
     kind, preset = _NAMED[check.choice("method", method, list(_NAMED))]
-    named = "first_order" if kind in (ANIL, MAML) else ""
-    accepted = [field.name for field in fields_in_order(kind) if field.name != named]
+    accepted = _settings_of(method)
     for name in steps:
         if name not in accepted:
             raise TypeError(_describe_unknown(name, method, accepted, call))
     return kind(**steps, **preset)
+
+
+@cache
+def _settings_of(method: str) -> tuple[str, ...]:
+    """Return the settings of a method that is given by its name, which may set `first_order`."""
+    kind, _ = _NAMED[method]
+    named = "first_order" if kind in (ANIL, MAML) else ""
+    return tuple(field.name for field in fields_in_order(kind) if field.name != named)
 
 
 def _describe_unknown(

@@ -186,7 +186,9 @@ def _check_lookahead(value: Any) -> tuple[int, float]:
 
 def check_step(step: object) -> OuterStep | None:
     """Check an argument `step`; return None for a step without options, which is the default."""
-    if step is not None and not isinstance(step, OuterStep):
+    if step is None:
+        return None
+    if not isinstance(step, OuterStep):
         raise TypeError(f"step must be an OuterStep or None; got {check.show(step)}")
     return None if step == OuterStep() else step
 

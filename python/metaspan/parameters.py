@@ -78,9 +78,11 @@ def count_inner(method: Method, m_in: int) -> int:
 
 def check_blocks(method: Method, m_in: int | tuple[int, ...]) -> None:
     """Raise ValueError if the inner sets of a batch cannot be cut into equal blocks."""
+    if not getattr(method, "fresh_steps", False):
+        return
     numbers = core_method(method)
     for m in (m_in,) if isinstance(m_in, int) else m_in:
-        if numbers.fresh_steps and m % numbers.inner_steps:
+        if m % numbers.inner_steps:
             raise ValueError(
                 f"fresh_steps=True cuts every inner set into local_steps = {numbers.inner_steps} "
                 f"blocks of equal size; got an inner set of {m} samples"
@@ -89,8 +91,10 @@ def check_blocks(method: Method, m_in: int | tuple[int, ...]) -> None:
 
 def check_solvable(method: Method, m: int | None, width: int) -> None:
     """Raise ValueError if m inner samples do not determine the head that a method solves for."""
+    if m is None or m >= width:
+        return
     numbers = core_method(method)
-    if m is None or not numbers.solves_head or numbers.penalty > 0 or m >= width:
+    if not numbers.solves_head or numbers.penalty > 0:
         return
     raise ValueError(
         f"m_in must be at least width = {width} where the head is solved for without a penalty "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -214,15 +214,20 @@ def _choose_dtype(dtype: DTypeLike | None, init: object, tasks: LinearTasks | Ta
     if dtype is not None:
         return check.float_dtype("dtype", dtype).name
     if isinstance(tasks, TaskBatch):
-        return str(tasks.dtype)
+        return _name_of(tasks.dtype)
     if isinstance(init, tuple) and isinstance(init[0], np.ndarray):
-        return str(init[0].dtype)
-    return "float64" if tasks.B_star is None else str(tasks.B_star.dtype)
+        return _name_of(init[0].dtype)
+    return "float64" if tasks.B_star is None else _name_of(tasks.B_star.dtype)
+
+
+def _name_of(dtype: np.dtype[Any]) -> str:
+    """Return the name of float32 or float64; NumPy computes its names, which takes longer."""
+    return "float32" if dtype == np.float32 else "float64"
 
 
 def _data_dtype(dtype: str, tasks: LinearTasks | TaskBatch) -> str:
     """Return the dtype of the data."""
-    return str(tasks.dtype) if isinstance(tasks, TaskBatch) else dtype
+    return _name_of(tasks.dtype) if isinstance(tasks, TaskBatch) else dtype
 
 
 def _check_stop(stop: object, k_star: int, method: Method) -> Stop | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._load import core
 from .._support import check
 from .._support.types import F64
 from ..linear_methods import LinearAttention, LinearMAML
@@ -53,8 +54,6 @@ def resolve_start(
     method: Method,
 ) -> tuple[Init | GivenStart, int]:
     """Check and return the start and the learner's width; `k_star` is 0 without a ground truth."""
-    from ..runs.result import Result  # noqa: PLC0415  (results build on configurations)
-
     if width is not None:
         width = check.integer("width", width, 1)
         if width > d:
@@ -67,6 +66,8 @@ def resolve_start(
         given, size = _check_arrays(init, width, d)
         check_point(method, size, given.w0)
         return given, size
+    from ..runs.result import Result  # noqa: PLC0415  (results build on configurations)
+
     if isinstance(init, Result):
         return _start_of_result(init, width, d, k_star, method)
     is_linear = isinstance(method, LinearMAML)
@@ -166,6 +167,8 @@ def _check_room(dist: float, d: int, k_star: int, width: int) -> None:
 def _check_arrays(init: tuple[Any, Any], width: int | None, d: int) -> tuple[GivenStart, int]:
     """Check and return a start given as arrays, and its width."""
     B0, w0 = init
+    if core.is_plain_point(B0, w0, d, check.threads(None)) and width in (None, B0.shape[1]):
+        return GivenStart(B0, w0.copy()), B0.shape[1]
     B0 = check.matrix("B0", B0, (d, "width" if width is None else width))
     size = check.integer("the width of B0", B0.shape[1], 1)
     if size > d:

@@ -431,12 +431,12 @@ class TaskBatch:
         """Dtype of features and responses: float32 or float64."""
         return self._inner.X.dtype
 
-    @property
+    @cached_property
     def m_in(self) -> int | tuple[int, ...]:
         """Inner samples per task: one number, or a tuple with a number per task if tasks differ."""
         return self._inner.sizes
 
-    @property
+    @cached_property
     def least_m_in(self) -> int:
         """Number of samples in the smallest inner set."""
         return min(self._inner.X.lengths())
@@ -448,7 +448,7 @@ class TaskBatch:
             np.mean([np.square(np.asarray(y.as_passed)).mean() for y in self._inner.y.apart()])
         )
 
-    @property
+    @cached_property
     def m_out(self) -> int | tuple[int, ...]:
         """Outer samples per task: one number, or a tuple with a number per task if tasks differ."""
         return self._outer.sizes
