@@ -50,7 +50,7 @@ class Workload:
 
     def on(self, threads: int) -> Workload:
         """Return the same work with a different number of threads."""
-        return replace(self, threads=threads)
+        return self if threads == self.threads else replace(self, threads=threads)
 
     def cost(self, route: str) -> RouteCost:
         """Return the core's counts for the rounds of a run by the given route."""

@@ -51,16 +51,16 @@ def start_at_full_size(config: TrainConfig, trial_ids: Sequence[int]) -> dict[st
     copies = count * (1 if config.route == "dual" else block_count(config.method))
     what = f"{copies} x B of shape ({d}, {width})"
     memory.require(what, copies * d * width * dtype.itemsize)
-    B = np.empty((count, d, width), dtype)
-    w = np.stack([_start_head(config)] * count)
-    for i, trial in enumerate(trial_ids):
-        if isinstance(config.init, Init):
+    B, w = np.empty((count, d, width), dtype), np.empty((count, width))
+    if isinstance(config.init, Init):
+        w[:] = _start_head(config)
+        for i, trial in enumerate(trial_ids):
             B[i] = _doubled(config, _draw_B(config, config.init, trial))
-        else:
-            B[i], w[i] = _given_state(config)
-    if not isinstance(config.init, Init) and config.measures_distance and not _may_be_zero(config):
-        B0 = np.ascontiguousarray(B[0][:, -config.width :])
-        check.full_rank("B0", core.r_factor(B0, config.threads))
+    else:
+        B[:], w[:] = _given_state(config)
+        if config.measures_distance and not _may_be_zero(config):
+            B0 = np.ascontiguousarray(B[0][:, -config.width :])
+            check.full_rank("B0", core.r_factor(B0, config.threads))
     return {"B": B, "w": _with_more(config, w)}
 
 

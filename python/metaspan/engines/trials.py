@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from .._load import core
 from .._support.types import F64, I64
 
+LIVE = int(core.TrialStatus.LIVE)
+
 
 @dataclass(kw_only=True, eq=False)
 class Trials:
@@ -43,17 +45,21 @@ class Trials:
     @property
     def live(self) -> list[int]:
         """Indices of the trials that have not ended."""
-        return [i for i, status in enumerate(self.status) if status == core.TrialStatus.LIVE]
+        return [i for i, status in enumerate(self.status) if status == LIVE]
 
     def trace(self) -> dict[str, NDArray[Any]]:
         """Return the records (trials, rows) on a common axis of rounds; missing rows are NaN."""
         all_rounds = max((rounds for rounds, _ in self.rows), key=len)
         # A trial that ends early has recorded the first of the rounds that the longest trial
         # recorded. If a resumed run recorded other rounds, a search finds the place of each row.
-        prefixes = all(np.array_equal(r, all_rounds[: r.size]) for r, _ in self.rows)
+        prefixes = all(
+            rounds is all_rounds or np.array_equal(rounds, all_rounds[: rounds.size])
+            for rounds, _ in self.rows
+        )
         if not prefixes:
             all_rounds = np.unique(np.concatenate([rounds for rounds, _ in self.rows]))
-        table = np.full((len(self.rows), all_rounds.size, len(self.columns)), np.nan)
+        table = np.empty((len(self.rows), all_rounds.size, len(self.columns)))
+        table.fill(np.nan)
         for i, (rounds, values) in enumerate(self.rows):
             if prefixes:
                 table[i, : rounds.size] = values

@@ -129,7 +129,7 @@ def report_failures(finished: Result, unit: str) -> None:
         failed = [
             f"trial {number} in {unit} {outcome.round}"
             for number, outcome in zip(config.trials, outcomes, strict=True)
-            if outcome == status
+            if outcome.status is status
         ]
         if not failed:
             continue

@@ -20,7 +20,7 @@ from ..config.fit_config import FitConfig
 from ..config.options import Init
 from ..engines import engine_of
 from ..engines.starts import given_coordinates
-from ..engines.trials import Trials
+from ..engines.trials import LIVE, Trials
 from ..learned_methods import MetaSGD
 from ..linear_methods import LinearAttention
 from ..methods import Method
@@ -634,7 +634,7 @@ def assemble(
 
 def _convert_status(config: TrainConfig, status: int, done: int) -> Status:
     """Convert the core's status of a trial that did `done` rounds."""
-    if status == core.TrialStatus.LIVE:
+    if status == LIVE:
         return Status.FINISHED if done >= config.rounds else Status.INTERRUPTED
     ends = {
         core.TrialStatus.CONVERGED: Status.CONVERGED,

@@ -2,6 +2,7 @@ r"""Training: the core does rounds in chunks; checkpoints and progress come betw
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +23,7 @@ from ..config.counts import DEFAULT_N
 from ..config.options import DEFAULT_STOP, Checkpoint, Stop
 from ..cost.routes import chosen_route
 from ..engines import engine_of
-from ..engines.trials import Trials
+from ..engines.trials import LIVE, Trials
 from ..methods import Method
 from ..outer_step import step_factors
 from ..tasks import heads
@@ -392,9 +393,9 @@ def run(config: TrainConfig) -> Result:
     began = time.perf_counter()
     journal = None if config.checkpoint is None else Journal(config)
     trials = journal.resume() if journal else None
+    config = _with_route(config, trials.route if trials else chosen_route(config))
     if trials is None:
         trials = begin(config)
-    config = _with_route(config, trials.route)
     prepared = time.perf_counter()
 
     def build_result() -> Result:
@@ -425,16 +426,16 @@ def _describe_interruption(interrupted: Result) -> str:
 
 
 def begin(config: TrainConfig) -> Trials:
-    """Make the trials of a run, at round 0."""
-    count, names, route = len(config.trials), config.layout.columns, chosen_route(config)
+    """Make the trials of a run whose route is chosen, at round 0."""
+    count, names = len(config.trials), config.layout.columns
     memory.require(f"{count} trials", 8 * count * (config.columns * (config.k_star + 1) + 64))
     return Trials(
-        parts=engine_of(config).start(_with_route(config, route), config.trials),
+        parts=engine_of(config).start(config, config.trials),
         rounds=[0] * count,
-        status=[core.TrialStatus.LIVE] * count,
+        status=[LIVE] * count,
         columns=names,
         rows=[(np.empty(0, np.int64), np.empty((0, len(names))))] * count,
-        route=route,
+        route=config.route,
     )
 
 
@@ -492,7 +493,7 @@ class TrialGroup:
         """Round of the live trial that is furthest behind; the last round if all trials ended."""
         standing = zip(self._run.rounds, self._run.status, strict=True)
         return min(
-            (done for done, status in standing if status == core.TrialStatus.LIVE),
+            [done for done, status in standing if status == LIVE],
             default=self._config.rounds,
         )
 
@@ -520,11 +521,11 @@ class TrialGroup:
                 end, config.record_every, stop_dist, stop_loss, w_star, config.threads, factors
             )
             elapsed = time.perf_counter() - started
-            chunk = max(1, round(chunk * min(8.0, CHUNK_SECONDS / max(elapsed, 1e-9))))
             at = self._slowest
             report(at)
             if at >= config.rounds:
                 return
+            chunk = max(1, round(chunk * min(8.0, CHUNK_SECONDS / max(elapsed, 1e-9))))
             if journal and journal.due:
                 self._keep(journal)
 
@@ -535,12 +536,12 @@ class TrialGroup:
         row, and a checkpoint must not depend on where a shorter run ended.
         """
         config, trials = self._config, self._trials
-        live = [i for i in self._indices if trials.status[i] == core.TrialStatus.LIVE]
+        live = [i for i in self._indices if trials.status[i] == LIVE]
         self._run.measure(self._call_heads(config.rounds, config.rounds + 1), config.threads)
         self._keep(None, stepped=False)
         for i in live:
             # The state is finite, but the next round's gradient would not be.
-            if not np.isfinite(trials.rows[i][1][-1]).all():
+            if not all(map(math.isfinite, trials.rows[i][1][-1].tolist())):
                 trials.status[i] = core.TrialStatus.DIVERGED
 
     def _keep(self, journal: Journal | None, stepped: bool = True) -> None:
@@ -601,7 +602,7 @@ class TrialGroup:
         w_star = np.zeros((len(self._trial_ids), end - begin, config.n_tasks, law.k))
         standing = zip(self._trial_ids, self._run.rounds, self._run.status, strict=True)
         for i, (number, done, status) in enumerate(standing):
-            for round in range(max(begin, done), end if status == core.TrialStatus.LIVE else begin):
+            for round in range(max(begin, done), end if status == LIVE else begin):
                 w_star[i, round - begin] = heads.draw(
                     law.heads, config.n_tasks, law.k, (config.seed, number, round)
                 )
