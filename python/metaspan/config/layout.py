@@ -7,8 +7,7 @@ engine and in the limit, rounds may fill further rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..methods import block_count
 from ..tasks.linear import LinearTasks
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from .config import TrainConfig
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layout:
+class Layout(NamedTuple):
     r"""Sizes and shapes of a run.
 
     Parameters
@@ -72,14 +70,14 @@ def layout_of(config: TrainConfig) -> Layout:
     elif config.d_over_n:  # rounds of the limit add rows off the span, (55)
         height = block_count(config.method) * columns
     angles = min(config.width, k_star)
-    names = [[name] * (angles if name == "angles" else 1) for name in config.record]
+    names = [name for name in config.record for _ in range(angles if name == "angles" else 1)]
     drawn = isinstance(tasks, LinearTasks) and config.pool is None
     return Layout(
         engine=engine,
         D=D,
         features=features,
         height=height,
-        columns=tuple(name for each in names for name in each),
+        columns=tuple(names),
         full_size=engine in ("arrays", "sampled", "spectral"),
         follows_start=config.track_start
         or not (engine in ("collapsed", "pooled") or config.d_over_n),

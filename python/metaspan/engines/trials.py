@@ -72,6 +72,13 @@ class Trials:
             records[name] = table[:, :, places] if is_angles else table[:, :, places[0]].copy()
         return records
 
+    def add_rows(self, index: int, rounds: I64, values: F64) -> None:
+        """Append recorded rows to those of one trial."""
+        kept = self.rows[index]
+        if kept[0].size:
+            rounds, values = np.concatenate([kept[0], rounds]), np.concatenate([kept[1], values])
+        self.rows[index] = rounds, values
+
     def put(self, indices: list[int], parts: dict[str, NDArray[Any]]) -> None:
         """Replace the states of some trials; if these are all trials, no state is copied."""
         if len(indices) == len(self.rounds):

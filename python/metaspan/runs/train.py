@@ -440,8 +440,12 @@ def begin(config: TrainConfig) -> Trials:
 
 
 def _with_route(config: TrainConfig, route: str | None) -> TrainConfig:
-    """Return the configuration with a route; avoid a copy, which would compute its layout again."""
-    return config if route == config.route else replace(config, route=route)
+    """Return the configuration with a route, and with the same layout, which no route changes."""
+    if route == config.route:
+        return config
+    routed = replace(config, route=route)
+    vars(routed)["layout"] = config.layout  # otherwise it would be computed again
+    return routed
 
 
 def drive(config: TrainConfig, trials: Trials, journal: Journal | None) -> None:
@@ -561,11 +565,7 @@ class TrialGroup:
             for i, done, status in zip(self._indices, run.rounds, run.status, strict=True):
                 trials.rounds[i], trials.status[i] = done, status
             for i, new in zip(self._indices, run.rows(), strict=True):
-                kept = trials.rows[i]
-                trials.rows[i] = (
-                    np.concatenate([kept[0], new[0]]),
-                    np.concatenate([kept[1], new[1]]),
-                )
+                trials.add_rows(i, *new)
             run.drop_rows()
             if journal:
                 journal.save(trials)
