@@ -210,7 +210,11 @@ def plan(
             f"got {wanted.budget}"
         )
     chosen = _choose(candidates, most)
-    return _describe(wanted, _follow(wanted, chosen, wanted.budget // chosen.per_round))
+    rounds = wanted.budget // chosen.per_round
+    if n is None and not isinstance(tasks.heads, np.ndarray):
+        # The samples that whole rounds leave over go into more tasks a round.
+        chosen = chosen._replace(n=wanted.budget // (rounds * chosen.split.samples))
+    return _describe(wanted, _follow(wanted, chosen, rounds))
 
 
 @dataclass(frozen=True, kw_only=True)
