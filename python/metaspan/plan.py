@@ -170,8 +170,9 @@ def plan(
     -----
     The prediction is one of many dimensions and tasks. On settings that the planner was not tuned
     on, the mean of dist at the planned end was within 10 % of the prediction, see docs/theory.md.
-    It is no promise for n below 8 (k + 2), for step sizes that are raised by hand towards the
-    boundary, or for a single trial, whose dist scatters by about 1 / sqrt(2 d) of its size.
+    It is no promise for n below 8 (k + 2), for one to three inner samples, whose adapted heads have
+    heavy tails, for step sizes that are raised by hand towards the boundary, or for a single trial,
+    whose dist scatters by about 1 / sqrt(2 d) of its size.
     The cost does not depend on d: a plan takes a fraction of a second for small k.
 
     Examples

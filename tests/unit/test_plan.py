@@ -194,6 +194,14 @@ def test_plans_for_fixed_heads_take_each_head_at_most_once(rng):
     assert ms.plan(replace(tasks, heads=tasks.heads[:5]), target=0.1, m=12, init=NEAR).n == 5
 
 
+def test_few_tasks_of_many_samples_are_not_planned_with_a_single_inner_sample():
+    """With n = 16 and m_in = 1 trials diverge, and dist ends at 5 times its prediction."""
+    tasks = ms.LinearTasks(d=200, k=2, noise=0.3)
+    planned = ms.plan(tasks, target=0.1, m=10_000, init=NEAR)
+    ends = planned.train(tasks, trials=16).trace["dist"][:, -1]
+    assert ends.mean() < 1.5 * planned.dist
+
+
 def test_starts_below_the_target_need_no_round():
     tasks = ms.LinearTasks(d=100, k=2, noise=0.3)
     planned = ms.plan(tasks, target=0.7, m=20, init=NEAR)
