@@ -16,10 +16,11 @@ from .._support.types import F64, I64
 
 Round = Callable[[F64, F64], tuple[F64, F64, F64]]  # (C, w) -> grad_C, grad_w, S
 
-STEP = 1e-5  # of central differences, relative to the size of an entry
+STEP = 1e-5  # of central differences, relative to the size of an entry; longer for much rounding
 LARGEST_MOVE = 0.25  # of an entry in one step of the flow, relative to its size
 CONVERGED = 1e-10  # the largest move of a converged flow, relative to the size of an entry
 ROUNDING = 1e-6  # errors of a move that are below this, relative to an entry, may be rounding
+MUCH_ROUNDING = 0.01  # the same where V itself is hardly above the rounding errors of S
 NEWTON, LONGEST = 1e3, 1e12  # fastest relaxation times in a Newton step, and in any step
 NEUTRAL = 1e-8  # growth rates below this, relative to the largest rate, count as 0
 ESCAPE = 0.02  # relative size of a perturbation along an unstable direction
@@ -27,7 +28,7 @@ DIVERGED = 1e4  # growth of A, and a value of tan^2, at which the flow counts as
 # A |M w| above this multiple of the heads' length counts as divergent: w then grows on linearly,
 # and the terms of S, of the order of |w|^4, leave too few digits of their sum.
 LARGEST_HEAD = 20.0
-MAX_STEPS = 250
+MAX_STEPS = 600
 
 
 class FloorNotFoundError(ArithmeticError):
@@ -66,6 +67,7 @@ class Recursion:
     beta_head: float  # 0: w stays as it is
     d_over_n: float
     faint: float
+    rounding: float = ROUNDING  # errors of a move that may be rounding, relative to an entry
 
     @property
     def moves_head(self) -> bool:
@@ -213,7 +215,7 @@ class Flow:
             x, step, most, miss = self._advance(x, sizes, (rates, J), step, 1e-9 / fastest)
             state = self.variables.unpack(x)
             # Rounding may keep moves above CONVERGED; the second small one is then as good.
-            settled = most <= CONVERGED or max(most, before) <= ROUNDING
+            settled = most <= CONVERGED or max(most, before) <= self.recursion.rounding
             if settled and not grows and step * fastest > NEWTON:
                 return x
             before = most
@@ -247,7 +249,8 @@ class Flow:
                 trial[tie] += part * sizes[tie]
             if self._is_inside(trial):
                 error = self._scaled_rates(trial, sizes)[[tie[0] for tie in ties]] - move / step
-                miss = float(abs(np.linalg.solve(implicit, error)).max()) / max(most, ROUNDING)
+                missed = float(abs(np.linalg.solve(implicit, error)).max())
+                miss = missed / max(most, self.recursion.rounding)
                 if miss <= 0.5:
                     return trial, step, most, miss
             step *= 0.25
@@ -277,10 +280,11 @@ class Flow:
 
     def _column(self, x: F64, sizes: F64, chosen: list[int]) -> F64:
         """Return the derivative of all scaled rates along the sum of the chosen entries."""
+        step = max(STEP, self.recursion.rounding)
         move = np.zeros(x.size)
-        move[chosen] = STEP * sizes[chosen]
+        move[chosen] = step * sizes[chosen]
         ahead, behind = (self._scaled_rates(x + sign * move, sizes) for sign in (1, -1))
-        column: F64 = (ahead - behind) / (2 * STEP)
+        column: F64 = (ahead - behind) / (2 * step)
         return column
 
     def _reduced(self, x: F64, sizes: F64) -> tuple[F64, F64]:

@@ -19,7 +19,14 @@ from ..tasks.heads import GaussianHeads, SphereHeads, core_moments
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from ..tasks.moments import moments
 from .closed_forms import finite_inner_sets, infinite_inner_sets
-from .fixed_points import FloorNotFoundError, Recursion, State, find_attractor
+from .fixed_points import (
+    MUCH_ROUNDING,
+    ROUNDING,
+    FloorNotFoundError,
+    Recursion,
+    State,
+    find_attractor,
+)
 
 SAME = 1e-12  # relative difference up to which eigenvalues of a covariance count as equal
 TOLERANCE = 1e-5  # relative width of the interval that encloses the largest step size
@@ -312,8 +319,21 @@ class Setting:
     def faint(self) -> float:
         """Noise that is above the rounding errors of beta gamma S, but too small to matter."""
         numbers = core_method(self.method)
-        rounding = EPS * numbers.alpha * numbers.beta * self.d_over_n * self.signal
-        return self.signal * (LEAST + 64.0 * rounding)
+        scale = numbers.alpha * numbers.beta * self.d_over_n * self.inverses * self.signal
+        return self.signal * (LEAST + 1024.0 * self.tasks.k * EPS * scale)
+
+    @property
+    def rounding(self) -> float:
+        """Rounding errors of S relative to S, whose terms cancel where little noise is left."""
+        inverse = 0.0 if self.m_in is None else 1.0 / self.m_in
+        noise = self.tasks.noise**2 + self.tasks.spread**2 + self.signal * inverse
+        rounding = 64.0 * self.tasks.k * EPS * self.signal
+        return min(max(ROUNDING, rounding / max(noise, rounding)), MUCH_ROUNDING)
+
+    @property
+    def inverses(self) -> float:
+        """Return 1 / m_in + 1 / m_out."""
+        return sum(1.0 / m for m in (self.m_in, self.m_out) if m is not None)
 
     @property
     def is_plain(self) -> bool:
@@ -395,6 +415,7 @@ class Setting:
             numbers.beta_head,
             self.d_over_n,
             self.faint,
+            self.rounding,
         )
 
     def floor(self) -> Floor:
@@ -461,8 +482,7 @@ class Setting:
             near = state or near
             return state is not None
 
-        inverses = sum(1.0 / m for m in (self.m_in, self.m_out) if m is not None)
-        load = 1.0 + (self.tasks.k + 2) * self.d_over_n * inverses
+        load = 1.0 + (self.tasks.k + 2) * self.d_over_n * self.inverses
         guess = 1.0 / (core_method(self.method).alpha * self.signal * load)
         low, high = 0.1 * guess, math.inf
         while not attracts(low):

@@ -239,6 +239,35 @@ def test_floors_without_noise_or_without_dimensions_are_zero():
     assert theory.largest_beta(quiet, "fo-anil", n=None, alpha=0.1) == pytest.approx(10, rel=1e-4)
 
 
+@pytest.mark.parametrize("outer", ["both", "body"])
+@pytest.mark.parametrize("noise", [0.0, 1e-9, 1e-6])
+def test_heads_that_differ_have_floors_without_noise(noise, outer):
+    """S is then hardly above its rounding errors; they must neither stop the search nor count."""
+    heads = ms.GaussianHeads(cov=[0.57, 2.66, 0.73, 0.72])
+    tasks = ms.LinearTasks(d=484, k=4, noise=noise, heads=heads)
+    for beta in (1e-5, 0.1):
+        method = ms.ANIL(alpha=0.5, beta=beta, outer=outer)
+        assert float(theory.floor(tasks, method, n=18_000, m_out=1)) < 1e-7
+
+
+def test_noise_above_rounding_has_a_floor_in_proportion():
+    """No rounding may be left in floors of little noise, nor count as noise."""
+    tasks = ms.LinearTasks(d=484, k=4, heads=ms.GaussianHeads(cov=[0.57, 2.66, 0.73, 0.72]))
+    method = ms.ANIL(alpha=0.5, beta=0.1)
+    small, large = (
+        float(theory.floor(dataclasses.replace(tasks, noise=noise), method, n=18_000, m_out=28))
+        for noise in (1e-4, 1e-2)
+    )
+    assert small == pytest.approx(1e-2 * large, rel=1e-3)
+
+
+def test_a_faint_error_that_grows_is_found_to_be_unstable():
+    """The error grows by ten orders of magnitude before it is large."""
+    tasks = ms.LinearTasks(d=644, k=10, noise=1e-5, heads=ms.SphereHeads())
+    method = ms.ANIL(alpha=0.0488, beta=3.84, outer="body")
+    assert not theory.stable(tasks, method, n=14, m_out=1)
+
+
 def test_the_boundary_separates_step_sizes():
     tasks, method, counts = setting_of("exact")
     boundary = theory.largest_beta(tasks, method, **counts)
