@@ -126,7 +126,8 @@ def plot(
 
     Notes
     -----
-    The limit of a run is computed for all its rounds, at microseconds a round for small widths.
+    The limit of a run is computed for its recorded rounds, at microseconds a round for small
+    widths.
 
     Examples
     --------

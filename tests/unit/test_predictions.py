@@ -128,6 +128,32 @@ def test_named_predictions_are_the_lines_of_theory():
     ax.figure.canvas.draw()
 
 
+def test_the_limit_of_a_run_that_stopped_ends_with_the_run():
+    r = limited(rounds=5000, stop=ms.Stop(dist=0.3))
+    last = r.outcomes[0].round
+    assert last < 100
+    line = ms.theory.limit_line(r)
+    assert np.isnan(line([last + 1])).all()
+    whole = ms.theory.limit_line(limited(rounds=last, stop=None))
+    np.testing.assert_array_equal(line(np.arange(last + 1)), whole(np.arange(last + 1)))
+    cosine = ms.ANIL(alpha=0.3, beta=0.5, step=ms.OuterStep(schedule="cosine"))
+    tasks, counts = ms.LinearTasks(d=500, k=2, noise=0.3), dict(m_in=20, m_out=10)
+    stopped = ms.train(tasks, cosine, rounds=90, n=200, stop=ms.Stop(dist=0.9), **counts)
+    limit = ms.train(tasks, cosine, rounds=90, n=None, d_over_n=498 / 200, stop=None, **counts)
+    rounds = limit.trace["round"]
+    np.testing.assert_allclose(ms.theory.limit_line(stopped)(rounds), limit.trace["dist"].ravel())
+
+
+def test_a_head_that_stays_nonzero_has_neither_floor_nor_boundary():
+    start = (np.eye(500, 2), np.array([0.5, 0.0]))
+    method = ms.ANIL(alpha=0.3, beta=0.5, first_order=True, outer="body")
+    tasks = ms.LinearTasks(d=500, k=2, noise=0.3)
+    r = ms.train(tasks, method, init=start, rounds=20, n=200, m_in=20, m_out=10)
+    for name in ("floor", "boundary"):
+        with pytest.raises(ValueError, match="w0 must be 0"):
+            ms.plot(r, predictions=name)
+
+
 def test_theory_draws_all_that_exists_for_a_run():
     ax = ms.plot(limited(), predictions="theory")
     boundary = ms.theory.largest_beta(

@@ -16,6 +16,7 @@ from ..runs.outcome import DivergenceWarning
 from .floors import Setting
 from .predictions import (
     Prediction,
+    check_head,
     dimensions_per_task,
     fading_line,
     floor_line,
@@ -106,11 +107,13 @@ def boundary_note(result: Result) -> str:
     Raises
     ------
     TypeError, ValueError, ArithmeticError
-        If the run has no limit, has a width other than k, or `largest_beta` raises the error.
+        If the run has no limit, has a width other than k or keeps a nonzero head, or `largest_beta`
+        raises the error.
     """
     config, tasks = limit_of(result)
     if config.width != tasks.k:
         raise ValueError(f"width must be k = {tasks.k} for a boundary, (59); got {config.width}")
+    check_head(config)
     ratio = dimensions_per_task(config)
     largest = Setting.at_ratio(tasks, config.method, ratio, config.m_in, config.m_out).boundary()
     beta = core_method(config.method).beta

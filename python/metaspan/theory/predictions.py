@@ -142,12 +142,7 @@ def floor_line(result: Result) -> Prediction:
             f"width must be k = {tasks.k} for a floor, (59); got {config.width}: fading_line has "
             "the surplus singular values of a wider learner"
         )
-    frozen = core_method(config.method).beta_head == 0.0
-    if frozen and isinstance(config.init, GivenStart) and config.init.w0.any():
-        raise ValueError(
-            "w0 must be 0 for the floor (59) of a head that the outer step does not move; got "
-            f"entries up to {abs(config.init.w0).max():.3g}"
-        )
+    check_head(config)
     setting = Setting.at_ratio(
         tasks, config.method, dimensions_per_task(config), config.m_in, config.m_out
     )
@@ -173,7 +168,8 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
     -------
     callable
         Function from rounds (rows,) to the mean of `y` over the trials of the limit, linear between
-        the recorded rounds. NaN in rounds that the limit does not reach since it diverges.
+        the recorded rounds. NaN after the last round that the run recorded, and in rounds that the
+        limit does not reach since it diverges.
 
     Raises
     ------
@@ -182,7 +178,7 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
 
     Notes
     -----
-    The limit of all rounds of the run is computed, at microseconds a round for small widths.
+    The limit of the recorded rounds is computed, at microseconds a round for small widths.
 
     Examples
     --------
@@ -196,7 +192,7 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
     limit = train(
         tasks,
         config.method,
-        rounds=config.rounds,
+        rounds=_rounds_of(result),
         n=None,
         m_in=config.m_in,
         m_out=config.m_out,
@@ -216,6 +212,18 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
     return lambda rounds: np.interp(
         check.reals("rounds", rounds), row.rounds, row.mean, left=math.nan, right=math.nan
     )
+
+
+def _rounds_of(result: Result) -> int:
+    """Return the rounds of the limit of a run, which may have stopped long before its last round.
+
+    Factors of the schedule "cosine" depend on the number of rounds that were asked for.
+    """
+    config = config_of(result)
+    step = config.method.step
+    if step is not None and step.schedule == "cosine":
+        return config.rounds
+    return int(result.trace["round"][-1])
 
 
 def fading_line(result: Result) -> Prediction:
@@ -276,6 +284,16 @@ def limit_of(result: Result) -> tuple[TrainConfig, LinearTasks]:
         w0=config.init.w0 if isinstance(config.init, GivenStart) else None,
     )
     return config, tasks
+
+
+def check_head(config: TrainConfig) -> None:
+    """Raise ValueError if a nonzero head is kept by the outer step, since floors are of w = 0."""
+    frozen = core_method(config.method).beta_head == 0.0
+    if frozen and isinstance(config.init, GivenStart) and config.init.w0.any():
+        raise ValueError(
+            "w0 must be 0 for the floor (59) of a head that the outer step does not move; got "
+            f"entries up to {abs(config.init.w0).max():.3g}"
+        )
 
 
 def dimensions_per_task(config: TrainConfig) -> float:
