@@ -1,4 +1,4 @@
-r"""Plans a run from a wanted accuracy, or from a budget of samples, before anything is run."""
+r"""Plans a run from a target accuracy or a budget of samples, without simulations."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .theory.averaging import REST, SHARE, Path, Split
 PLANNED = ("1/t", "constant")
 RANDOM = 0.002  # probability that a random start is worse than the planned one
 MEDIAN = 0.7  # about the median of the smallest singular value in the same units
-SLACK = 1.1  # more samples, or a larger error, that a plan accepts for fewer rounds
-MOST_SAMPLES = 2048  # of a task, if neither m nor m_in nor m_out is given
+SLACK = 1.1  # factor in samples, or in dist^2, that a plan accepts for fewer rounds
+MOST_SAMPLES = 2048  # of a task in either set, if neither m nor m_in nor m_out is given
 MOST_TASKS = 10**8
 MOST_ROUNDS = 2**53
 MOST_STRIDES = 100_000  # most steps of a prediction, each of one round or of many with small steps
@@ -67,7 +67,7 @@ class Plan:
     init: Init
 
     def train(self, tasks: LinearTasks, **options: Any) -> Result:
-        r"""Do the planned run: `metaspan.train` with the arguments of the plan.
+        r"""Run the plan: call `metaspan.train` with its arguments.
 
         Parameters
         ----------
@@ -116,15 +116,15 @@ def plan(
     init: Init | str = "random",
     schedule: str | None = None,
 ) -> Plan:
-    r"""Choose step sizes, sizes and rounds of a run that reaches a wanted dist, (68).
+    r"""Choose step sizes, tasks, samples and rounds of a run that reaches a target dist, (68).
 
-    The run is one of exact or first-order ANIL with one inner step and a head that stays at 0, so
-    that it cannot grow. Its step sizes are first constant, a quarter of an estimate of the largest
-    stable ones, until the start is forgotten; then they decrease like 1 / t, so that the noise of
-    all later rounds is averaged. Among the splits of a task's samples into an inner and an outer
-    set, and the numbers of tasks of a round, the plan takes those that need the fewest samples;
-    within 10 % of that number it takes those that need the fewest rounds. The predicted dist
-    follows from the deterministic limit (55) and from the norm of a normal matrix with d - k rows.
+    The run is exact or first-order ANIL with one inner step and a head that stays at 0, so that the
+    head cannot grow. Until the start is forgotten, its step sizes are constant, a quarter of an
+    estimate of the largest stable ones; then they decrease like 1 / t, which averages the noise of
+    all later rounds. The plan compares splits of a task's samples into an inner and an outer set,
+    and numbers of tasks in a round. Among those that need at most 10 % more samples than the best,
+    it takes the one with the fewest rounds. The predicted dist follows from the deterministic limit
+    (55) and from the norm of a normal matrix with d - k rows.
 
     Parameters
     ----------
@@ -132,9 +132,9 @@ def plan(
         The law of the tasks: Gaussian features or features on a sphere, of covariance I, and heads
         that span all k dimensions.
     target : float or None
-        The wanted dist, from 1e-8 to 0.99. None: the smallest dist that the budget allows.
+        The dist to reach, from 1e-8 to 0.99. None: the smallest dist that the budget allows.
     budget : int or None
-        Largest number of samples, rounds times n times (m_in + m_out). None: no limit. If the
+        Largest number of samples, rounds times n times (m_in + m_out). None: no bound. If the
         target needs more samples, the plan is for the smallest dist that the budget allows.
     n : int or None
         Tasks of a round, at most the number of fixed heads; None: the plan chooses.
@@ -147,9 +147,9 @@ def plan(
     alpha : float
         Inner step size, > 0. Only the product of alpha and beta matters while the head is 0.
     init : {"random", "methodical"} or Init
-        The start. For a random one, the plan goes on until what is left of the start is small
-        beside the noise for all but the worst 0.2 % of starts, also if this takes it below the
-        target.
+        The start. From a random start, the plan continues until the remaining effect of the start
+        is small beside the noise for all but the worst 0.2 % of starts, even if dist is then below
+        the target.
     schedule : {"1/t", "constant"} or None
         Schedule of the step sizes; None: "1/t".
 
@@ -163,16 +163,16 @@ def plan(
     TypeError
         If an argument is of the wrong kind, or the heads are a function.
     ValueError
-        If an argument is out of range, if the tasks are not covered, or if the budget does not
-        suffice to forget the start.
+        If an argument is out of range, if the tasks are not covered, or if the budget is too small
+        for a run that forgets its start.
 
     Notes
     -----
-    The prediction is one of many dimensions and tasks. On settings that the planner was not tuned
-    on, the mean of dist at the planned end was within 10 % of the prediction, see docs/theory.md.
-    It is no promise for n below 8 (k + 2), for one to three inner samples, whose adapted heads have
-    heavy tails, for step sizes that are raised by hand towards the boundary, or for a single trial,
-    whose dist scatters by about 1 / sqrt(2 d) of its size.
+    The prediction is asymptotic in the numbers of dimensions and tasks. In settings on which the
+    planner was not tuned, the mean of dist at the planned end was within 10 % of the prediction,
+    see docs/theory.md. The prediction is not reliable for n below 8 (k + 2), for one to three inner
+    samples, whose adapted heads have heavy tails, for step sizes that are raised by hand towards
+    the boundary, or for a single trial, whose dist scatters by about 1 / sqrt(2 d) of its size.
     The cost does not depend on d: a plan takes a fraction of a second for small k.
 
     Examples
@@ -199,9 +199,9 @@ def plan(
         chosen = _choose(candidates, [_needed(wanted, each) for each in candidates])
         if wanted.init.dist is not None and wanted.init.dist <= wanted.target:
             return _describe(wanted, _Followed(chosen, 0, 0, None, wanted.init.dist))
-        found = _follow(wanted, chosen, None)
-        if wanted.budget is None or found.samples <= wanted.budget:
-            return _describe(wanted, found)
+        followed = _follow(wanted, chosen, None)
+        if wanted.budget is None or followed.samples <= wanted.budget:
+            return _describe(wanted, followed)
     assert wanted.budget is not None
     most = [_allowed(wanted, each) for each in candidates]
     if all(math.isinf(cost) for cost, _ in most):
@@ -272,7 +272,7 @@ class _Wanted:
 
     @property
     def typical(self) -> float:
-        """What is left of the median start, relative to the planned start, in tan^2."""
+        """The tan^2 that remains of the median start, relative to that of the planned start."""
         return (RANDOM / MEDIAN) ** 2 if self.is_random else 1.0
 
     @property
@@ -408,7 +408,7 @@ def _grid(first: int, last: int, ratio: float) -> list[int]:
 
 
 def _forgetting(wanted: _Wanted, candidate: _Candidate, end: float = 0.0) -> float:
-    """Estimate the rounds before the tangent left of the start falls to `end` or to the noise."""
+    """Estimate the rounds until the tangent due to the start falls to `end` or to the noise."""
     end = max(end, math.sqrt(REST * candidate.floor))
     return candidate.offset * math.log(max(wanted.first_tangent / end, 1.5))
 
@@ -460,7 +460,7 @@ def _steps_of_budget(wanted: _Wanted, candidate: _Candidate, rounds: float) -> t
 
 
 def _choose(candidates: list[_Candidate], costs: list[tuple[float, float]]) -> _Candidate:
-    """Return the candidate with the fewest rounds among those that cost little more than least."""
+    """Return the candidate with the fewest rounds whose cost is close to the least cost."""
     least = min(cost for cost, _ in costs)
     good = [i for i, (cost, _) in enumerate(costs) if cost <= SLACK * least]
     return candidates[min(good, key=lambda i: costs[i][1])]
@@ -469,19 +469,19 @@ def _choose(candidates: list[_Candidate], costs: list[tuple[float, float]]) -> _
 def _follow(wanted: _Wanted, candidate: _Candidate, rounds: int | None) -> _Followed:
     """Predict a run of this many rounds, or up to the target for None."""
     if wanted.schedule == "constant":
-        # The estimate leaves out that dist exceeds its limit at finite d: while a step levels off
-        # above the target, it is shortened.
+        # The estimate ignores that dist exceeds its limit at finite d, so the step size is reduced
+        # until the run no longer levels off above the target.
         beta = (
             _constant_steps(wanted, candidate)[1]
             if rounds is None
             else _steps_of_budget(wanted, candidate, rounds)[1]
         )
-        while (found := _run(wanted, candidate._replace(beta=beta), rounds)) is None:
+        while (followed := _run(wanted, candidate._replace(beta=beta), rounds)) is None:
             beta *= 0.9
-        return found
-    found = _run(wanted, candidate, rounds)
-    assert found is not None
-    return found
+        return followed
+    followed = _run(wanted, candidate, rounds)
+    assert followed is not None
+    return followed
 
 
 def _run(wanted: _Wanted, candidate: _Candidate, rounds: int | None) -> _Followed | None:
@@ -495,12 +495,12 @@ def _run(wanted: _Wanted, candidate: _Candidate, rounds: int | None) -> _Followe
         total = path.tan2(path.start + path.noise)
         if plateau is None and total <= 1.0:
             plateau = path.rounds
-        if total <= aim and (path.is_started or not wanted.is_random):
+        if total <= aim and (path.is_past_start or not wanted.is_random):
             if (dist := path.dist) <= (wanted.target or 0.0):
                 break
             # dist is the norm of a normal matrix, above the root of the largest eigenvalue
             aim = total * wanted.tan2 * (1.0 - dist**2) / dist**2
-        if hold is None and path.is_started:
+        if hold is None and path.is_past_start:
             if wanted.schedule == "1/t":
                 hold = path.rounds
             elif rounds is None and path.tan2(path.start) <= 1e-3 * path.tan2(path.noise):
@@ -517,11 +517,11 @@ def _run(wanted: _Wanted, candidate: _Candidate, rounds: int | None) -> _Followe
     return _Followed(candidate, path.rounds, plateau or 0, hold, path.dist)
 
 
-def _describe(wanted: _Wanted, found: _Followed) -> Plan:
+def _describe(wanted: _Wanted, followed: _Followed) -> Plan:
     """Return the plan of a predicted run."""
-    candidate, step = found.candidate, None
-    if found.hold is not None and found.hold < found.rounds:
-        step = OuterStep(schedule="1/t", hold=found.hold, offset=candidate.offset)
+    candidate, step = followed.candidate, None
+    if followed.hold is not None and followed.hold < followed.rounds:
+        step = OuterStep(schedule="1/t", hold=followed.hold, offset=candidate.offset)
     return Plan(
         method=ANIL(
             alpha=wanted.alpha,
@@ -533,48 +533,48 @@ def _describe(wanted: _Wanted, found: _Followed) -> Plan:
         n=candidate.n,
         m_in=candidate.split.m_in,
         m_out=candidate.split.m_out,
-        rounds=found.rounds,
+        rounds=followed.rounds,
         schedule="constant" if step is None else "1/t",
-        dist=found.dist,
-        samples=found.samples,
-        reason=_reason(wanted, found),
+        dist=followed.dist,
+        samples=followed.samples,
+        reason=_reason(wanted, followed),
         init=wanted.init,
     )
 
 
-def _reason(wanted: _Wanted, found: _Followed) -> str:
+def _reason(wanted: _Wanted, followed: _Followed) -> str:
     """Say what determines a plan."""
-    candidate, split = found.candidate, found.candidate.split
+    candidate, split = followed.candidate, followed.candidate.split
     noise_limits = candidate.split.first_step(candidate.n) < 0.999 * SHARE / split.fastest
     limit = (
         f"the boundary at which the noise of n m_out = {candidate.n * split.m_out} outer samples "
-        "feeds itself"
+        "amplifies itself"
         if noise_limits
         else "the curvature of the loss"
     )
-    hold = found.rounds if found.hold is None else min(found.hold, found.rounds)
-    plateau = min(found.plateau, hold)
+    hold = followed.rounds if followed.hold is None else min(followed.hold, followed.rounds)
+    plateau = min(followed.plateau, hold)
     parts = {
         "plateau of the start": (plateau, "leave the plateau of the start"),
         "rate": (
             hold - plateau,
             f"multiply the error by {1.0 - candidate.beta * split.slowest:.3g} each",
         ),
-        "floor": (found.rounds - hold, "average the noise of the samples"),
+        "floor": (followed.rounds - hold, "average the noise of the samples"),
     }
     binding = max(parts, key=lambda name: parts[name][0])
     spent = [f"{count} {purpose}" for count, purpose in parts.values() if count]
     share = SHARE * candidate.beta / split.first_step(candidate.n)
     sentences = [
-        f"The {binding} binds: of {found.rounds} rounds, {', '.join(spent)}."
-        if found.rounds
-        else f"No round is needed, since the start has dist = {found.dist:g}.",
+        f"The {binding} binds: of {followed.rounds} rounds, {', '.join(spent)}."
+        if followed.rounds
+        else f"No round is needed, since the start has dist = {followed.dist:g}.",
         f"alpha beta starts at {candidate.beta:.3g}, {share:.2g} times an estimate of the largest "
         f"stable value, which {limit} sets.",
         f"Of {split.samples} samples of a task, {split.m_in} adapt the head and {split.m_out} "
         "correct the representation.",
         "The head stays at 0, since a free head can grow on finite samples.",
     ]
-    if wanted.target is not None and found.dist > wanted.target:
+    if wanted.target is not None and followed.dist > wanted.target:
         sentences.insert(0, f"The budget does not suffice for dist = {wanted.target:g}.")
     return " ".join(sentences)

@@ -21,7 +21,7 @@ from .outcome import FewSamplesWarning, GrowingHeadWarning, LocalStepsWarning
 FEW_SAMPLES = 0.1
 LONG_LOCAL_STEP = 2.0  # the factor of (25) beyond which a residual grows
 MUCH_GROWTH = 3.0  # logarithm of the growth of a head within a run, beyond which the run warns
-LEVELS = 200  # iterations for the level of R^T R
+LEVELS = 200  # most iterations for the level of R^T R
 
 
 def warn_of_few_samples(config: TrainConfig) -> None:
@@ -111,7 +111,7 @@ def warn_of_growing_head(config: TrainConfig) -> None:
         message = (
             f"the head of a first-order method probably grows on m_out = {config.m_out} outer "
             f"samples of n = {config.n} tasks: their noise keeps alpha B^T B at {1.0 + excess:.3g},"
-            " above the limit of 1; train with outer='body' or by exact ANIL"
+            " above 1, where w = 0 is unstable; train with outer='body' or by exact ANIL"
         )
         warnings.warn(message, GrowingHeadWarning, stacklevel=3)
 
@@ -132,7 +132,7 @@ def _excess_of_noise(config: TrainConfig, s: float) -> float:
     step = method.alpha * method.beta * s
     scale = step * max(tasks.d - k, 0) / (config.n_tasks * config.m_out)
     level, before = 0.0, -1.0
-    for _ in range(LEVELS):  # from below, to the least level that the noise keeps up
+    for _ in range(LEVELS):  # from below, to the least level that the noise maintains
         a = (1.0 - c * level) / (c1 + c)
         if a <= 0.0 or step >= 2.0 or level - before <= 1e-9 * level:
             break

@@ -14,10 +14,10 @@ from ..tasks.linear import LinearTasks
 from ..tasks.moments import second_moment
 from .limit import LimitRound, limit_round
 
-SHARE = 0.25  # of the largest stable step size, at which a plan begins
-FEW_TASKS = 8.0  # weight of the noise of few tasks within the span, whose moments are high
-REST = 0.3  # of the noise in tan^2, below which the start counts as forgotten
-GROWING = 0.2  # change of M in a round, relative to beta psi, above which a run still starts
+SHARE = 0.25  # first step size of a plan, relative to the largest stable one
+FEW_TASKS = 8.0  # weight of the noise of few tasks within the span, which has heavy tails
+REST = 0.3  # tan^2 due to the start, relative to the noise, below which the start is forgotten
+GROWING = 0.2  # change of M in a round, relative to beta psi, above which M still grows
 STRIDE = 0.01  # largest change of an error, relative to its size, for rounds taken as one
 SMALL = 1e-4  # size of R^T R at which differences of S are taken
 ITERATIONS = 8  # of the power method for the growth of noise
@@ -26,10 +26,10 @@ DRAWS = 400  # normal matrices whose largest singular values are averaged
 
 @dataclass(frozen=True)
 class Split:
-    r"""The split of a task's samples, and what a run with small step sizes does near its end.
+    r"""A split of a task's samples, with the constants of a run with small steps near its end.
 
     The head is frozen at 0 and the columns of B are in units of :math:`1 / \sqrt\alpha`, so that
-    only the product of alpha and beta matters, which is called beta here.
+    only the product of alpha and beta matters. This product is called beta here.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class Split:
 
     @cached_property
     def growth(self) -> float:
-        r"""r of (68): noise feeds itself if beta (d - k) r / n exceeds 1.
+        r"""r of (68): the noise amplifies itself if beta (d - k) r / n exceeds 1.
 
         It is the spectral radius of Q -> X, the solution of Psi X + X Psi = S(Q) - S(0).
         """
@@ -130,16 +130,16 @@ class Split:
 class Path:
     r"""The limit (55) from a start, with rounds of small steps taken many at a time.
 
-    R^T R is kept in two parts: what is left of the start, and the noise of the rounds.
+    R^T R is kept in two parts: the remainder of the start, and the noise of the rounds.
     """
 
     def __init__(
         self, split: Split, n: int, overlap: float, length: float, typical: float = 1.0
     ) -> None:
-        """Start at columns of this length, of which M has the share `overlap`.
+        """Start from columns of this length, of which M has the share `overlap`.
 
-        `typical` is the share of what is left of the start that counts in `dist`, below 1 if the
-        start is worse than usual.
+        `typical` is the share of the remainder of the start that counts in `dist`; it is below 1 if
+        the start is worse than usual.
         """
         k = split.tasks.k
         self.split, self.n, self.rounds = split, n, 0
@@ -167,12 +167,12 @@ class Path:
         self.rounds += rounds
 
     def tan2(self, part: F64) -> float:
-        """Return the largest squared tangent that a part of R^T R causes."""
+        """Return the largest squared tangent that a part of R^T R contributes."""
         return float(np.linalg.eigvalsh(self._in_angles(part))[-1])
 
     @property
-    def is_started(self) -> bool:
-        """Whether M has grown, and what is left of the start is small beside the noise."""
+    def is_past_start(self) -> bool:
+        """Whether M has stopped growing, and the start is small beside the noise."""
         if abs(self.growth) > GROWING or np.trace(self.start) > REST * np.trace(self.noise):
             return False
         return self.tan2(self.start) <= REST * self.tan2(self.noise)

@@ -1,4 +1,4 @@
-r"""The bound of Cramer and Rao for a shared representation, (64)."""
+r"""The Cramer-Rao bound for a shared representation, (64)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def cramer_rao(
     :math:`I_j = n (m - k) \lambda_j / \sigma^2` in column j, where :math:`\lambda_j` are the
     eigenvalues of the heads' second moment; for known heads m replaces m - k. The errors then form
     a normal matrix (d - k, k) whose columns have variances :math:`1 / I_j`. Its norm is the tangent
-    of the largest angle, for which the edge of the spectrum in the limit of large matrices is used.
+    of the largest angle. The function approximates it by its value for large matrices, the upper
+    edge of the spectrum.
 
     Parameters
     ----------

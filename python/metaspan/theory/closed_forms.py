@@ -43,17 +43,17 @@ def finite_inner_sets(
     c = i * (k * s + variance)
     q1 = s * (s * (k + 2) + variance)
     q2 = s * s * k * (k + 2) + 2 * variance * s * k + variance * variance
-    kp = s * s * (k + 2)
+    kappa = s * s * (k + 2)
 
     def excess(y: F64) -> F64:
         """Return the noise that a round adds minus the part of y that it removes."""
         a = (s - c * y) / (c1 * s + c)
         h = a + y
-        shed = c1 * a * q1 + q2 * h * i - 2 * c2 * (c1 * kp * a * a + (k + 2) * q1 * a * h * i)
-        shed += c2 * c3 * (c1 * kp * a * a * h + 2 * (k + 2) * q1 * a * h * h * i)
-        shed += c2 * (k + 2) * q2 * h**3 * i * i
-        rest: F64 = reach * load * shed - y * s * (2 - reach * s)
-        return rest
+        S = c1 * a * q1 + q2 * h * i - 2 * c2 * (c1 * kappa * a * a + (k + 2) * q1 * a * h * i)
+        S += c2 * c3 * (c1 * kappa * a * a * h + 2 * (k + 2) * q1 * a * h * h * i)
+        S += c2 * (k + 2) * q2 * h**3 * i * i
+        difference: F64 = reach * load * S - y * s * (2 - reach * s)
+        return difference
 
     # The signal a vanishes at y = s / c. The floor is the first y at which the excess changes sign.
     grid = np.concatenate([[0.0], s / c * np.geomspace(1e-14, 1.0, 2000)])

@@ -44,7 +44,7 @@ class FewShotRisk:
     shrinkage : ndarray of shape (directions,)
         The factors :math:`\theta_i`, in the order of the entries of the prior; for matrices and
         for tasks, in the order of decreasing shaping. For tasks, the last entry is that of all
-        other directions. If `rank` keeps a part of these, one more entry is that of the others.
+        other directions. If `rank` keeps only a part of these, one more entry is that of the rest.
     exact : bool
         True if the risk is exact for Gaussian features; False if it is the deterministic
         equivalent.
@@ -107,7 +107,7 @@ def few_shot_risk(
     Returns
     -------
     FewShotRisk
-        The risk, and the values of :math:`\lambda`, :math:`\kappa` and :math:`\theta_i` at it.
+        The risk, with its :math:`\lambda`, :math:`\kappa` and :math:`\theta_i`.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def few_shot_risk(
     See Also
     --------
     optimal_shaping : The shaping of least risk, for one prior or for several.
-    metaspan.evaluate : Monte Carlo of the same risks, and exact forms of least squares.
+    metaspan.evaluate : Monte Carlo estimates of the same risks, and exact forms of least squares.
 
     Notes
     -----
@@ -332,7 +332,7 @@ def align(moment: F64, shaping: F64) -> tuple[F64, F64]:
 
 
 def truncate(values: NDArray[Any]) -> F64:
-    """Set eigenvalues that rounding alone makes positive or negative to 0."""
+    """Set to 0 the eigenvalues that differ from 0 by rounding alone."""
     rounding = 4 * values.size * np.finfo(np.float64).eps * max(float(values[0]), 0.0)
     kept: F64 = np.where(values > rounding, values, 0.0)
     return kept

@@ -17,7 +17,7 @@ from .._support.types import F64, I64
 Round = Callable[[F64, F64], tuple[F64, F64, F64]]  # (C, w) -> grad_C, grad_w, S
 
 STEP = 1e-5  # of central differences, relative to the size of an entry; longer for much rounding
-LARGEST_MOVE = 0.25  # of an entry in one step of the flow, relative to its size
+LARGEST_MOVE = 0.25  # largest move of an entry in one step of the flow, relative to its size
 CONVERGED = 1e-10  # the largest move of a converged flow, relative to the size of an entry
 ROUNDING = 1e-6  # errors of a move that are below this, relative to an entry, may be rounding
 MUCH_ROUNDING = 0.01  # the same where V itself is hardly above the rounding errors of S
@@ -32,7 +32,7 @@ MAX_STEPS = 600
 
 
 class FloorNotFoundError(ArithmeticError):
-    """Neither an attracting fixed point was found nor a sign that none exists.
+    """Raised if a search finds neither an attracting fixed point nor a sign that none exists.
 
     The floor and the boundary are then unknown; a run of the engine "limit" shows what happens.
     """
@@ -58,8 +58,8 @@ class State:
 class Recursion:
     """The recursion (55) with a plain outer step.
 
-    Where no noise falls off the span, R vanishes, and V has no size to which moves could be
-    relative. The noise `faint`, which is too small to matter, is therefore added to beta gamma S.
+    Without noise off the span, R would vanish, and V would have no size by which to scale moves.
+    The noise `faint`, which is too small to matter, is therefore added to beta gamma S.
     """
 
     round: Round
@@ -184,8 +184,8 @@ class Variables:
 class Flow:
     """The flow dx/dt = rates(x), which has the fixed points of the recursion.
 
-    `run` takes linearly implicit Euler steps. At first they follow the flow, so that they keep to
-    the basin of the start. They grow as the flow settles, and become Newton steps in the end.
+    `run` takes linearly implicit Euler steps. At first they are short and follow the flow, so that
+    they stay in the basin of the start. They grow as the flow settles, and end as Newton steps.
     """
 
     recursion: Recursion
@@ -262,7 +262,7 @@ class Flow:
         sizes = self.variables.sizes(self.variables.unpack(x), self.head_size)
         blocks = [np.empty((len(group), len(group))) for group in groups]
         for place in range(max(len(group) for group in groups)):
-            # Groups do not act on each other, so one difference serves an entry of each.
+            # Groups do not act on each other, so one difference gives a column of every block.
             column = self._column(x, sizes, [group[place] for group in groups if group[place:]])
             for group, block in zip(groups, blocks, strict=True):
                 if group[place:]:
@@ -313,9 +313,9 @@ def find_attractor(
     """Return the attracting fixed point to which the flow leads, or None if there is none.
 
     A fixed point attracts if the linearised recursion has no eigenvalue outside the unit circle. If
-    a fixed point is unstable in a direction that breaks its symmetry, the search goes on from a
-    point next to it in this direction, with `axes` enlarged. An eigenvalue of 1, as a symmetry of
-    the law of heads causes, counts as stable.
+    a fixed point is unstable in a direction that breaks its symmetry, the search continues from a
+    point that is displaced in this direction, with `axes` enlarged. An eigenvalue of 1, which a
+    symmetry of the law of heads causes, counts as stable.
     """
     crossed = np.nonzero(np.triu(start.A, 1) + np.triu(start.V, 1) + np.diag(start.b))
     axes = axes.union(*(part.tolist() for part in crossed))

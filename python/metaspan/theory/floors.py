@@ -38,7 +38,7 @@ SMALLEST, LARGEST = 1e-4, 1e6  # multiples of the guess at which the search for 
 
 @dataclass(frozen=True)
 class Floor:
-    r"""Where the error of a run on fresh tasks levels off; ``float(floor)`` is `dist`.
+    r"""The angles at which a run on fresh tasks levels off; ``float(floor)`` is `dist`.
 
     Parameters
     ----------
@@ -78,9 +78,9 @@ def floor(
     r"""Compute the principal angles at which a run on fresh tasks and samples levels off, (59).
 
     The floor is the attracting fixed point of the deterministic limit (55) with
-    :math:`\gamma = (d - k_{*}) / n`, including all constants. A run scatters about the floor, less
-    so for larger n: averages of tan^2 over rounds and directions deviate by O(1/n), and single
-    angles of heads with equal variances by O(n^(-1/2)).
+    :math:`\gamma = (d - k_{*}) / n`, including all constants. Runs on n tasks scatter about it:
+    averages of tan^2 over rounds and directions deviate by O(1/n), and single angles of heads with
+    equal variances by O(n^(-1/2)).
 
     Parameters
     ----------
@@ -98,9 +98,9 @@ def floor(
     Returns
     -------
     Floor
-        The angles of a learner whose width is ``tasks.k``. All of them are infinite or NaN if the
-        run diverges: no fixed point attracts at these step sizes. For a head that moves, w = 0 may
-        be unstable, (63), and the floor is then that of the fixed point to which w grows.
+        The angles of a learner whose width is ``tasks.k``; infinite or NaN if no fixed point
+        attracts at these step sizes, so that a run diverges. If the head moves, w = 0 may be
+        unstable, (63), and the floor is then that of the fixed point to which w grows.
 
     Raises
     ------
@@ -118,10 +118,10 @@ def floor(
 
     Notes
     -----
-    A search takes about ten evaluations of the recursion for each dimension k, of microseconds each
-    for small k; the cost does not depend on d, on n or on beta. Heads from an array, or whose mean
-    is not along an axis of their covariance, take up to k^2 evaluations for each of about five
-    steps. First-order methods with infinite inner sets and a head that stays at 0 use (60).
+    A search takes about 10 k evaluations of the recursion, of microseconds each for small k; the
+    cost does not depend on d, on n or on beta. Heads from an array, or with a mean that is not
+    along an axis of their covariance, take up to k^2 evaluations for each of about five steps.
+    First-order methods with infinite inner sets and a head that stays at 0 use (60).
 
     Examples
     --------
@@ -170,9 +170,9 @@ def stable(
 
     Notes
     -----
-    The answer is about n, d -> infinity. Heavy tails of small n make runs diverge earlier: at
-    gamma = 5, alpha = .2, beta = .5 and m = 5/5, 1 of 8 runs of first-order ANIL diverged at
-    n = 1,000 and 7 of 16 at n = 250, although the limit levels off.
+    The answer holds for n, d -> infinity. At small n, heavy tails make runs diverge at smaller
+    steps: at gamma = 5, alpha = .2, beta = .5 and m_in = m_out = 5, 1 of 8 runs of first-order ANIL
+    diverged at n = 1,000 and 7 of 16 at n = 250, although the limit levels off.
 
     Examples
     --------
@@ -213,8 +213,9 @@ def largest_beta(
     Returns
     -------
     float
-        The boundary, to five digits. 0 if no step size is stable, as for a head that moves and
-        infinite inner sets, (63). Infinite if every step size is.
+        The boundary, to five digits. 0 if no step size is stable, as for first-order ANIL with
+        centred heads, infinite inner sets and a head that moves, (63). Infinite if every step size
+        is stable.
 
     Raises
     ------
@@ -223,8 +224,8 @@ def largest_beta(
 
     Notes
     -----
-    About 25 fixed points are computed, each from the one before. A step size of half the boundary
-    is a safe choice; near the boundary the floor is high, and runs take long to level off.
+    The search computes about 25 fixed points, each from the previous one. A step size of half the
+    boundary is a safe choice; near the boundary the floor is high, and runs take long to level off.
 
     Examples
     --------
@@ -361,7 +362,7 @@ class Setting:
 
     @property
     def is_trapped(self) -> bool:
-        """Return whether (63) makes w grow without end: any noise is too much at infinite m_in."""
+        """Return whether (63) makes w grow: with infinite inner sets any noise suffices."""
         numbers, (mean, _) = core_method(self.method), self.moments
         has_noise = self.load > 0.0 and (self.tasks.noise > 0.0 or self.tasks.spread > 0.0)
         is_plain = not numbers.exact and numbers.inner_steps == 1
@@ -461,7 +462,7 @@ class Setting:
         """Return M M^T and M w near the fixed point (23) of infinitely many tasks."""
         numbers, (mean, cov) = core_method(self.method), self.moments
         values, vectors = np.linalg.eigh(cov if numbers.beta_head else self.second)
-        # If w learns the mean, heads that differ in no direction leave (23) without a signal there.
+        # If w learns the mean, (23) has no signal in directions in which the heads do not vary.
         values = np.maximum(values, 1e-3 * self.signal)
         i = 0.0 if self.m_in is None else 1.0 / self.m_in
         c = i * (values.sum() + self.tasks.noise**2 + self.tasks.spread**2)

@@ -1,4 +1,4 @@
-r"""Predictions by name: what the theory says of a run, for the plots of the run."""
+r"""Predictions of the theory by name, for plots of runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..runs.result import Result
 
 EVERYTHING = "theory"
-VANISHED = 1e-9  # floors below this are 0 with rounding errors
+VANISHED = 1e-9  # floors below this are 0 up to rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Named:
     notes : list of str
         Sentences about predictions that are not lines against rounds.
     missing : dict of str to str
-        Reasons why a prediction exists for no run, by the name of the prediction.
+        For each prediction that exists for no run, the reason, by the name of the prediction.
     """
 
     lines: list[tuple[str, Prediction]]
@@ -67,7 +67,7 @@ def predict(results: Mapping[str, Result], names: str | Sequence[str], y: str) -
     Returns
     -------
     Named
-        Lines and notes, and the reasons for names without either.
+        Lines and notes, and the reasons for predictions that exist for no run.
 
     Raises
     ------

@@ -116,8 +116,8 @@ def floor_line(result: Result) -> Prediction:
     Returns
     -------
     callable
-        Function from rounds (rows,) to the constant `floor`, which is NaN, so that nothing is
-        drawn, if no fixed point attracts at the step sizes of the run.
+        Function from rounds (rows,) to the constant `floor`. If no fixed point attracts at the step
+        sizes of the run, the constant is NaN, so that nothing is drawn.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def floor_line(result: Result) -> Prediction:
 def limit_line(result: Result, y: str = "dist") -> Prediction:
     r"""Return the deterministic limit (55) of a run on fresh tasks and samples.
 
-    The limit takes the arguments, the seed and the trials of the run, and n tasks enter as
+    The limit has the arguments, the seed and the trials of the run; the number of tasks n enters as
     :math:`\gamma = (d - k_{*}) / n`.
 
     Parameters
@@ -168,8 +168,8 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
     -------
     callable
         Function from rounds (rows,) to the mean of `y` over the trials of the limit, linear between
-        the recorded rounds. NaN after the last round that the run recorded, and in rounds that the
-        limit does not reach since it diverges.
+        the recorded rounds. NaN after the last round that the run recorded, and in rounds after the
+        limit has diverged.
 
     Raises
     ------
@@ -261,7 +261,7 @@ def fading_line(result: Result) -> Prediction:
             f"result must have a finite m_in and a width above k = {tasks.k} for surplus singular "
             f"values; got m_in={config.m_in}, width={config.width}"
         )
-    fading(tasks, config.method, config.m_in, 0)  # raises what it raises now, not in a plot
+    fading(tasks, config.method, config.m_in, 0)  # raises its errors here instead of in a plot
     return lambda rounds: fading(tasks, config.method, config.m_in, rounds)
 
 

@@ -16,8 +16,8 @@ from ..tasks.linear import MAX_COUNT
 from .few_shot import FewShotRisk, align, number_of_samples, second_moment_of, solve, truncate
 from .shrinkage import Directions
 
-STEEPEST = 1e6  # limit of the relative risks that the search for the worst mixture sees
-GAP = 1e-6  # relative gap between the worst risk and its lower bound that is accepted
+STEEPEST = 1e6  # bound on the relative risks that the search for the worst mixture sees
+GAP = 1e-6  # accepted relative gap between the worst risk and its lower bound
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,9 +68,10 @@ def optimal_shaping(
     those of the largest eigenvalues, and the part left out adds to :math:`\sigma^2`. Without a
     penalty, the best eigenvalues in r > m directions are :math:`\lambda_i + \sigma^2 / (r - m)`.
 
-    The risk is linear in the prior, so a representation that several distributions of tasks share
-    has the least mean risk if it is the best one for the mean of their priors. The largest of their
-    risks is least at the best representation of the mixture of priors whose least risk is largest.
+    The risk is linear in the prior. Among representations that several distributions of tasks
+    share, the one of least mean risk is therefore the best one for the mean of their priors. The
+    largest of their risks is least at the best representation for the worst mixture of priors, the
+    mixture whose least risk is largest.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def optimal_shaping(
     rank : int or None
         Number of directions of the representation; None: all d.
     ridgeless : bool
-        Whether the regression has no penalty, and is of minimum norm beyond m directions.
+        Whether the regression has no penalty; beyond m directions it has minimum norm.
     weights : array_like of shape (priors,), "worst", or None
         Weights >= 0 of the priors in the mean risk; None: equal weights. "worst": the largest risk
         is minimised instead of a mean, which excludes a `rank`.
@@ -107,10 +108,11 @@ def optimal_shaping(
 
     Notes
     -----
-    The shaping has a closed form, and its :math:`\kappa` is one root. "worst" maximises a concave
-    function of the weights, whose gradient is the vector of risks. The maximum is a lower bound of
-    the largest risk, and the function checks that the largest risk exceeds it by at most 1e-6 of
-    its value. The risks are deterministic equivalents, except where `few_shot_risk` says otherwise.
+    The shaping has a closed form, and its :math:`\kappa` is the root of one equation. "worst"
+    maximises a concave function of the weights, whose gradient is the vector of risks. The maximum
+    is a lower bound of the largest risk, and the function checks that the largest risk exceeds it
+    by at most 1e-6 of its value. The risks are deterministic equivalents unless their `exact` is
+    true.
 
     References
     ----------
@@ -123,8 +125,8 @@ def optimal_shaping(
     >>> [round(float(optimal_shaping(prior, 60, 0.5, ridgeless=r)), 4) for r in (False, True)]
     [1.2861, 1.3191]
 
-    Two families of tasks compete for a representation, which helps one and harms the other as its
-    rank grows:
+    Two families of tasks compete for a representation: as its rank grows, one family gains and the
+    other loses:
 
     >>> first, second = np.repeat([1.0, 0.0], 10), np.repeat([0.0, 0.5], 10)
     >>> for rank in (5, 10, 15, 20):

@@ -144,7 +144,7 @@ class Directions:
     def best_kappa(self) -> float:
         r"""Return the kappa of least risk.
 
-        A grid that contains the minimum gives an interval, in which the derivative of the risk
+        A grid that contains the minimum gives an interval in which the derivative of the risk
         changes its sign. The ends of the grid follow from the derivative for small and for large
         kappa.
         """
@@ -172,7 +172,7 @@ class Directions:
         return _find_root(self._slope, left, right)
 
     def _slope(self, kappa: float) -> float:
-        """Return a positive multiple of the derivative of the risk by kappa."""
+        """Return a positive multiple of the derivative of the risk with respect to kappa."""
         theta = self.shrink(kappa)
         left = self.counts * theta * (1.0 - theta)
         missed = float((self.counts * (1.0 - theta) ** 2 * self.prior).sum())
@@ -183,7 +183,7 @@ class Directions:
 
 
 def _find_root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Return the zero of a function between two positive numbers, which rounding may miss."""
+    """Return the zero of a function between two positive numbers, also if rounding hides it."""
     from scipy.optimize import brentq  # noqa: PLC0415
 
     start, end = math.log(low), math.log(high)
