@@ -14,7 +14,7 @@ namespace {
 
 double inverse_of(Index m) { return m == 0 ? 0 : 1 / static_cast<double>(m); }
 
-/// Returns rows r (p, p) with r^T r = S = V diag(l) V^T, diag(l)^{1/2} V^T. S is positive
+/// Returns r = diag(l)^{1/2} V^T, (p, p), for S = V diag(l) V^T, so that r^T r = S. S is positive
 /// semi-definite and may be singular; eigenvalues that rounding made negative count as zero.
 Mat root_of(const Mat& S) {
   Eigen::SelfAdjointEigenSolver<Mat> solver(S.rows());
@@ -71,10 +71,11 @@ class Limit final : public LimitEngine {
     outputs.heads = heads.is_array() ? heads.rows : rows_of_moments(heads.mean, heads.covariance);
   }
 
-  /// Takes the step (28) in the span, as a round of tasks takes it. Off the span, a round of n
-  /// tasks adds independent Gaussian vectors to the columns of B, with the Gram matrix beta^2 gamma
-  /// S in the limit, (55), so the new R is the R-factor of [R; beta gamma^{1/2} S^{1/2}]. The rows
-  /// enter every block of (28) with its coefficient. A state that is not finite is refused.
+  /// Takes the step (28) in the span, as the other engines do. Off the span, a round of n tasks
+  /// adds independent Gaussian vectors to the columns of B, with the Gram matrix beta^2 gamma S in
+  /// the limit, (55), so the new R is the R-factor of [R; beta gamma^{1/2} S^{1/2}]. The rows enter
+  /// every block of (28) with the coefficient of the gradient. A state that is not finite is
+  /// refused.
   bool step(double factor) override {
     const OuterStep& step = method_.step;
     const double beta = factor * method_.beta;

@@ -16,8 +16,8 @@ Mat invert_gram(const Mat& G, double penalty) {
   return half * half.transpose();
 }
 
-/// The head after the inner loop on infinitely many samples, w_1 = w - L e, and its residual f = C
-/// w_1 - theta = Q e.
+/// The matrices of the inner loop on infinitely many samples: the adapted head is w_1 = w - L e,
+/// and its residual is f = C w_1 - theta = Q e.
 struct Adaptation {
   Mat L;  // (k, D)
   Mat Q;  // (D, D), symmetric
@@ -113,9 +113,9 @@ LeastSquaresMoments least_squares_moments(const LimitInputs& at) {
   return moments;
 }
 
-/// Returns what the exact gradient of least-squares heads adds to S of (57): c = m - k, and the p
-/// are means of products of traces of powers of W^{-1}, W ~ Wishart_k(m, I), divided by nothing:
-/// p21 is E tr W^{-2} tr W^{-1}.
+/// Returns S_2 of (57), the part of S that the exact gradient of least-squares heads adds, with c =
+/// m - k. The p are means of products of traces of powers of W^{-1}, W ~ Wishart_k(m, I), without a
+/// factor 1 / k: p21 is E tr W^{-2} tr W^{-1}.
 Mat exact_least_squares_moment(const LeastSquaresMoments& moments, double m, double k, double o) {
   const double c = m - k, co = 1 + o;
   const double p1 = k / (c - 1);
@@ -156,7 +156,7 @@ LimitRound infinite_inner_set_round(const LimitInputs& at) {
   return round;
 }
 
-/// The heads are w - L e. Both losses after the inner loop are half of E |Q e|^2 + sigma^2.
+/// The adapted heads are w - L e. Both losses after the inner loop are (E |Q e|^2 + sigma^2) / 2.
 LimitRecords infinite_inner_set_records(const LimitInputs& at) {
   const ResidualMoments e(at.heads, at.C, at.w);
   const double variance = at.variance_off_span();
@@ -172,9 +172,8 @@ LimitRecords infinite_inner_set_records(const LimitInputs& at) {
   return records;
 }
 
-/// The coefficients are means over W^{-1}, W ~ Wishart_k(m, I), written in i = 1 / m: k1 = 1 / (m -
-/// k
-/// - 1) and k2 = 1 / (m - k - 3).
+/// The coefficients are means over W^{-1}, W ~ Wishart_k(m, I): k1 = 1 / (m - k - 1) and k2 = 1 /
+/// (m - k - 3), computed from i = 1 / m.
 LimitRound least_squares_round(const LimitInputs& at) {
   const LeastSquaresMoments moments = least_squares_moments(at);
   const double k = static_cast<double>(at.w.size()), i = at.i, o = at.o;
@@ -194,8 +193,8 @@ LimitRound least_squares_round(const LimitInputs& at) {
   return round;
 }
 
-/// The heads are b plus a part of covariance E s^2 k1 G^{-1}, and the residuals on the inner set
-/// keep m - k of their m degrees of freedom.
+/// The adapted heads are b plus a random part of covariance E s^2 k1 G^{-1}. The residuals on the
+/// inner set have m - k of m degrees of freedom.
 LimitRecords least_squares_records(const LimitInputs& at) {
   const LeastSquaresMoments moments = least_squares_moments(at);
   const ResidualMoments e(at.heads, at.C, at.w);

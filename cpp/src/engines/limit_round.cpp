@@ -11,8 +11,8 @@ namespace {
 /// Returns X + X^T.
 Mat twice_symmetric(const Mat& X) { return X + X.transpose(); }
 
-/// The moments of u = B^T g, with g the gradient of the inner loss at (B, w), that enter S: E (F^T
-/// u) u, E (F^T u) u u^T, E (u^T G u) u and E (u^T G u) u u^T over samples and heads.
+/// The moments over samples and heads that enter S, E (F^T u) u, E (F^T u) u u^T, E (u^T G u) u and
+/// E (u^T G u) u u^T. Here u is the gradient of the inner loss in the head at (B, w).
 struct GradientMoments {
   Vec x1, x2;
   Mat X1, X2;
@@ -42,7 +42,7 @@ Mat outer_moment(const SpanMoments& at, const GradientMoments& u, double alpha, 
   const double mean = at.vb - 2 * alpha * at.b + square * U2;
   const Vec cross = at.EvF - 2 * alpha * u.x1 + square * u.x2;
   const Mat second = c1 * at.EvFF + (i * at.Ev2) * at.G - 2 * alpha * u.X1 + square * u.X2;
-  // The cross terms with w are added to the square in w, so that one symmetric sum has them all.
+  // The cross terms with w and the square of w are one symmetric sum, sym(w x^T).
   const Mat with_w = (0.5 * mean * w - alpha * cross) * w.transpose();
   return o * (twice_symmetric(with_w) + square * second);
 }
@@ -111,10 +111,9 @@ LimitRound anil_round(const LimitInputs& inputs) {
   return round;
 }
 
-/// Computes the records of ANIL with one inner step. Before it, the mean loss is E v / 2. After it,
-/// the outer loss is half of E |f|^2 + sigma^2, and the loss on the inner set itself is E (|r|^2 /
-/// m
-/// - 2 alpha |u|^2 + alpha^2 u^T (Z^T Z / m) u) / 2 with the residuals r (m,) and Z = X B, whose
+/// Computes the records of ANIL with one inner step. Before the step, the mean loss is E v / 2.
+/// After it, the outer loss is (E |f|^2 + sigma^2) / 2, and with the residuals r (m,) and Z = X B
+/// the loss on the inner set is E (|r|^2 / m - 2 alpha |u|^2 + alpha^2 u^T (Z^T Z / m) u) / 2. Its
 /// last term is a third moment of a Wishart matrix. The adapted heads are w - alpha u.
 LimitRecords anil_records(const LimitInputs& inputs) {
   const double alpha = inputs.method.alpha, i = inputs.i, c1 = 1 + i, square = alpha * alpha;
@@ -165,8 +164,8 @@ LimitRound limit_round(const Method& method, const HeadMoments& heads, double in
     return is_known ? infinite_inner_set_round(at) : several_steps_round(at);
   }
   LimitRound round = anil_round(at);
-  // With w = 0 the inner step of MAML leaves B, and its gradient by B is that of ANIL; the head of
-  // MAML is kept, or has the mean gradient 0.
+  // With w = 0 the inner step of MAML does not change B, and its gradient in B is that of ANIL. The
+  // head of MAML is frozen, or has the mean gradient 0.
   if (method.adapt_B) round.grad_w.setZero();
   return round;
 }

@@ -11,8 +11,8 @@ namespace {
 /// Returns X + X^T.
 Mat twice_symmetric(const Mat& X) { return X + X.transpose(); }
 
-/// A square root of G = C^T C and its inverse, in which eigenvalues at the level of rounding errors
-/// count as 0: columns of C that have faded.
+/// A square root of G = C^T C and its inverse. Eigenvalues at the level of rounding errors, which
+/// belong to columns of C that have faded, count as 0.
 struct GramRoots {
   Mat root;     // (k, k)  root root^T = G
   Mat inverse;  // (k, k)  the pseudoinverse of G
@@ -170,8 +170,8 @@ class GivenFeatures {
     round.grad_w += weight * by_w;
   }
 
-  /// Adds weight times the losses after the inner loop, and the first and the second moment of the
-  /// adapted heads less w; the second moment takes the place of the covariance.
+  /// Adds weight times the losses after the inner loop, and weight times the first and the second
+  /// moment of the adapted heads minus w. The second moment is stored in adapted_covariance.
   void add_records(double weight, LimitRecords& records) const {
     const Mat& c_J = c_.back();
     const Mat u = unadapted(g_.size());
@@ -183,7 +183,7 @@ class GivenFeatures {
   }
 
   /// Adds weight times S: E (|f|^2 + sigma^2) w_J w_J^T / m_out and, for an exact method, the part
-  /// of the inner samples.
+  /// that the inner samples contribute.
   void add_moment(double weight, LimitRound& round) const {
     const Mat& c_J = c_.back();
     const std::size_t J = g_.size();
@@ -225,8 +225,7 @@ class GivenFeatures {
   }
 
   /// Returns E [P^T Z omega w_j^T + P^T r_j omega^T] / m_in with omega = omega_{j+1}. The features
-  /// P in the span are Z G^{-1} C^T plus a part that is seen through its regression on s zeta, N e
-  /// / s.
+  /// P in the span are Z G^{-1} C^T plus a part whose regression on zeta has the slope N e / s.
   Mat inner_gradient(std::size_t j) const {
     const Mat& back = back_[j];
     const auto back_b = back.leftCols(k_), back_xi = back.rightCols(r_);

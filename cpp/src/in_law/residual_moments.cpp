@@ -14,7 +14,7 @@ double trace_of_product(const Mat& A, const Mat& B) { return A.cwiseProduct(B).s
 /// Returns X + X^T.
 Mat twice_symmetric(const Mat& X) { return X + X.transpose(); }
 
-/// The moments of degree 3 and 4 with N = P^j for j = 0, 1, 2, seen through C.
+/// The moments of degree 3 and 4 with N = P^j for j = 0, 1, 2, multiplied by C.
 struct HighMoments {
   std::array<double, 3> qq{};  // E (e^T N e) |e|^2
   std::array<Vec, 3> q1;       // C^T E (e^T N e) e, (k,)
@@ -22,8 +22,8 @@ struct HighMoments {
 };
 
 /// Computes the moments of an array of heads as weighted sums over its rows. e^T P^j e is |e|^2,
-/// |F|^2 and F^T G F, so the residuals of the coordinates R, which all rows share, enter by their
-/// square and by F alone.
+/// |F|^2 and F^T G F. The residuals in the coordinates R are the same for all rows, so they enter
+/// only by their squared length and by F.
 HighMoments of_rows(const HeadMoments& heads, const SpanMoments& at, const Mat& C) {
   const Index k_star = heads.k_star();
   const auto M = C.topRows(k_star);
@@ -208,9 +208,9 @@ double ResidualMoments::qq(const Mat& N, const Mat& other) const {
   return trace_of_product(other, q2(N));
 }
 
-/// The products of (D, k) matrices are C^T C and A C; everything else has size k, by C^T P^j = G^j
-/// C^T. The moments of degree 4 are those of the heads, to which the isotropic part and the noise
-/// are added.
+/// Only C^T C and A C are products of (D, k) matrices; since C^T P^j = G^j C^T, everything else has
+/// size k. The moments of degree 4 are those of the heads, to which the isotropic part and the
+/// noise are added.
 SpanMoments span_moments(const HeadMoments& heads, double variance, const Mat& C, const Vec& w,
                          bool fourth) {
   const Index k_star = heads.k_star();

@@ -26,8 +26,8 @@ Rule gauss_rule(const Vec& a, const Vec& b) {
 }
 
 /// Returns the rule of a chi variable: the square roots of the points of the Gauss-Laguerre rule of
-/// its square. Odd powers need not be exact, since those of an entry of Bartlett's factor come with
-/// odd powers of entries below it, whose mean is 0.
+/// its square. Odd powers need not be exact: in a polynomial of W, odd powers of a diagonal entry
+/// of Bartlett's factor are multiplied by odd powers of entries below it, whose mean is 0.
 Rule chi_rule(double dof, Index points) {
   const Vec j = Vec::LinSpaced(points, 0, static_cast<double>(points - 1));
   const Vec a = (2 * j.array() + dof / 2).matrix();

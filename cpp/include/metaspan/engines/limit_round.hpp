@@ -8,9 +8,9 @@
 
 namespace metaspan {
 
-/// What a round of the limit needs: the gradient in coordinates, and S = E g g^T of the (k,)
-/// gradient g of a task in a direction off the span. In a round of n tasks, the d - D directions
-/// off the span add (d / n) S to the Gram matrix of the gradient.
+/// The gradient in coordinates, and S = E g g^T for the gradient g (k,) of a task in a direction
+/// off the span. In a round of n tasks, the d - D directions off the span add (d - D) / n S to the
+/// Gram matrix of the gradient.
 struct LimitRound {
   Mat grad_C;  // (D, k)
   Vec grad_w;  // (k,)
@@ -24,7 +24,7 @@ struct LimitRecords {
   Mat adapted_covariance;                  // (k, k)
 };
 
-/// Returns whether S is 0 at every state: nothing of a task's gradient is random given its head.
+/// Returns whether S is 0 at every state: the gradient of a task is determined by its head.
 bool stays_in_span(const Method& method, double inverse_m_in, double inverse_m_out);
 
 /// Returns whether `limit_round` covers the method at the head w; FO-MAML and MAML are ANIL at w =

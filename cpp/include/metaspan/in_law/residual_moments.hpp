@@ -7,7 +7,7 @@
 
 namespace metaspan {
 
-/// The law of the heads as its moments up to the fourth determine the limit. Heads are Gaussian, or
+/// The moments of the heads up to the fourth, which determine the limit. Heads are Gaussian,
 /// uniform on a sphere, or rows of an array that are drawn with given probabilities.
 struct HeadMoments {
   Vec mean;              // (k_star,)
@@ -68,9 +68,9 @@ struct SpanMoments {
   Mat EvFF, bFF, aFF;              // E v F F^T, E (e^T P e) F F^T, E (e^T P^2 e) F F^T
 };
 
-/// Computes the moments by products of (D, k) and (k, k) alone. `variance` is sigma^2 + tau^2, with
-/// the part of tau^2 that falls on the coordinates. Without `fourth`, the moments that follow a are
-/// left out.
+/// Computes the moments by products of (D, k) and (k, k) matrices alone. `variance` is sigma^2 +
+/// tau^2, including the part of tau^2 in the coordinates. Without `fourth`, the members after `a`
+/// are not computed.
 SpanMoments span_moments(const HeadMoments& heads, double variance, const Mat& C,  // (D, k)
                          const Vec& w,                                             // (k,)
                          bool fourth = true);
