@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 NAME = "limit"
 SHOWN = "FO-ANIL"  # the method whose curves are drawn
-# The quantile of a normal law beyond which one of the four extrapolated values lies, if all four
-# are right, with a probability of about 1/2,000.
+# Accepted deviations of the four extrapolated values, in standard errors: if all four are right,
+# any of them deviates by more with a probability of about 1/2,000.
 MOST_ERRORS = 3.8
 
 
@@ -85,7 +85,7 @@ class LimitCurves:
     quick_trials: int = 8
     seed: int = 0
 
-    about = "ANIL at growing n over its deterministic limit, and the difference, like n^(-1/2)"
+    about = "ANIL at growing n beside its deterministic limit; the difference falls like n^(-1/2)"
     by_name = True
     takes_long = True
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 NAME = "phase"
 ROWS = 60  # recorded rounds of a run; the last half is averaged
-# A run is compared with the theory if its alpha beta is at least this factor below the boundary, or
-# above it: near the boundary a run on finitely many tasks takes long to settle or to diverge.
+# A run is compared with the theory if its alpha beta differs from the boundary by this factor or
+# more: near the boundary a run on finitely many tasks takes long to settle or to diverge.
 APART = 1.2
 SIGNALS = ("signal_min", "signal_max")  # singular values of M; they are equal in a settled run
 SETTLED = 0.1  # relative deviation of the signals of a settled run
@@ -42,7 +42,7 @@ DIVERGED_COLOR = "#D9D9D9"
 
 @dataclass(frozen=True, kw_only=True)
 class Map:
-    r"""The runs of one heat map, and what the theory says of them.
+    r"""The runs of one heat map, and the predictions for them.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ class Phase:
         self, tasks: LinearTasks, product: float, n: int, m_in: int | None
     ) -> tuple[float, bool]:
         """Train one cell for a number of rounds that is proportional to 1 / (alpha beta)."""
-        # An odd distance between recorded rounds sees both values of a cycle of length two.
+        # Recorded rounds at an odd distance show both values of a cycle of length two.
         every = 2 * math.ceil((16 / min(product, 1.0) + 60) / (2 * ROWS)) + 1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DivergenceWarning)
@@ -285,19 +285,22 @@ class Phase:
         return text.getvalue()
 
     def _claims(self, each: Map, n: int) -> Iterator[Claim]:
-        """Claim that runs settle below the boundary, at the predicted floor, and not above it.
+        """Claim that runs settle at the predicted floor below the boundary, and not above it.
 
-        The largest sine of a run on n tasks exceeds that of the limit by a term of order n^(-1/2).
+        The dist of a run on n tasks exceeds that of the limit by a term of order n^(-1/2).
         """
         name = "m_in = inf" if each.m_in is None else f"m_in = {each.m_in}"
         stable = each.products * APART <= each.boundary[:, None]
         unstable = each.products >= APART * each.boundary[:, None]
         for quantity, wrong in (
             (
-                f"runs below the boundary by {APART} or more that do not settle",
+                f"runs below the boundary by a factor of {APART} or more that do not settle",
                 stable & ~each.settled,
             ),
-            (f"runs above the boundary by {APART} or more that settle", unstable & each.settled),
+            (
+                f"runs above the boundary by a factor of {APART} or more that settle",
+                unstable & each.settled,
+            ),
         ):
             yield Claim(
                 panel=NAME, quantity=f"{name}: {quantity}", expected=0.0, least=0.0, most=0.0,

@@ -208,9 +208,9 @@ class Split:
         return text.getvalue()
 
     def _claims(self, series: Series, n: int) -> Iterator[Claim]:
-        """Claim that simulated floors are the predicted ones, and none is below the best split's.
+        """Claim that simulated floors are the predicted ones, and that no split beats the best one.
 
-        The largest sine of a run on n tasks exceeds that of the limit by a term of order n^(-1/2).
+        The dist of a run on n tasks exceeds that of the limit by a term of order n^(-1/2).
         """
         name = f"sigma = {series.noise:g}"
         ratio = series.mean / series.predicted[series.m_in.astype(np.int64) - 1]

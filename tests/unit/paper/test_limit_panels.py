@@ -88,8 +88,12 @@ def test_runs_settle_below_the_boundary_and_not_above(small_phase):
 @pytest.mark.parametrize(
     ("name", "factor", "quantity"),
     [
-        ("largest_beta", 1.6, "runs below the boundary by 1.2 or more that do not settle"),
-        ("largest_beta", 0.5, "runs above the boundary by 1.2 or more that settle"),
+        (
+            "largest_beta",
+            1.6,
+            "runs below the boundary by a factor of 1.2 or more that do not settle",
+        ),
+        ("largest_beta", 0.5, "runs above the boundary by a factor of 1.2 or more that settle"),
         ("floor", 1.2, "median of dist at the end over its prediction"),
     ],
 )
