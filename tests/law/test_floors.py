@@ -29,7 +29,7 @@ N, RELAXATIONS = 1000, 4
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_runs_level_off_at_the_floor(name):
-    """Within 3 % of the root mean square tangent; the scale of the errors is far off."""
+    """The root mean square tangent is within 3 % of the floor; `error_scale` is far off."""
     law, method, m_in, m_out, share = SETTINGS[name]
     tasks, counts = ms.LinearTasks(**law), dict(n=N, m_in=m_in, m_out=m_out)
     beta = share * theory.largest_beta(tasks, method, **counts)
@@ -44,7 +44,7 @@ def test_runs_level_off_at_the_floor(name):
     squares = (np.tan(r.trace["angles"][:, late:]) ** 2).mean()
     expected = (np.tan(floor.angles) ** 2).mean()
     assert np.sqrt(squares / expected) == pytest.approx(1.0, abs=0.03)
-    # A floor with the wrong number of directions, d / n for (d - k_star) / n at twice the d, fails.
+    # The comparison would reject the floor of 15 % more directions.
     wrong = theory.floor(dataclasses.replace(tasks, d=round(1.15 * tasks.d)), method, **counts)
     assert (np.tan(wrong.angles) ** 2).mean() / expected > 1.06**2
 

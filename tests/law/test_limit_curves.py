@@ -55,12 +55,12 @@ class Case(NamedTuple):
         `off` scales S.
         """
         off = changed.pop("off", 1.0)
-        mean, own = np.full(2, self.mean), self.spread**2 / LARGE
-        variance = NOISE**2 + self.spread**2 - 4 * own
+        mean, in_span = np.full(2, self.mean), self.spread**2 / LARGE
+        variance = NOISE**2 + self.spread**2 - 4 * in_span
 
         def gradient(C, w):
             law = limit_moments.GaussianResiduals(mean, COVARIANCE, C, w)
-            law = limit_moments.SpreadResiduals(law, own) if own else law
+            law = limit_moments.SpreadResiduals(law, in_span) if in_span else law
             options = {"m_in": self.m_in, "m_out": self.m_out, "exact": self.method == "anil"}
             options |= {"alpha": ALPHA, "variance": variance, **changed}
             grad_C, grad_w, S = limit_moments.gradient(law, C, w, **options)

@@ -104,7 +104,7 @@ def p_values(number, sampled, expected):
 
 
 def test_runs_approach_the_recursion():
-    """The curves of a noise that is 10 % larger are rejected."""
+    """The same comparison rejects the limit with 10 % more noise."""
     p, louder = {}, {}
     for number, case in enumerate(CASES):
         sampled = [smooth(*case.run(n, TASKS // n, n + number).state) for n in COUNTS]

@@ -67,15 +67,15 @@ def core_round(method, heads, C, w, counts, *, spread=0.0, d=50.0, noise=NOISE):
     )  # fmt: skip
 
 
-def assert_agree(found, expected, error):
-    for a, b in zip(found, expected, strict=True):
+def assert_agree(computed, expected, error):
+    for a, b in zip(computed, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=error * max(abs(b).max(), 1.0))
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.9])
 @pytest.mark.parametrize("law", LAWS)
 def test_rounds_agree_with_the_reference(rng, law, spread):
-    """Methods whose rounds have closed forms: relative 1e-11, widths 1 to 3."""
+    """Methods whose rounds have closed forms agree to a relative 1e-11."""
     heads, nodes = LAWS[law]
     d = 50.0
     for e, k in ((0, 1), (1, 2), (1, 3)) if spread else ((0, 1), (1, 2), (2, 2), (1, 3)):
@@ -84,11 +84,11 @@ def test_rounds_agree_with_the_reference(rng, law, spread):
         variance = NOISE**2 + spread**2 * (1 - D / d)
         C, w = rng.standard_normal((D, k)), 0.5 * rng.standard_normal(k)
         for method, (m_in, m_out) in SIMPLE + SOLVED + KNOWN:
-            found = core_round(method, heads, C, w, (m_in, m_out), spread=spread, d=d)
+            computed = core_round(method, heads, C, w, (m_in, m_out), spread=spread, d=d)
             expected = reference_of(method)(
                 C, w, theta, p, variance=variance, m_in=m_in, m_out=m_out
             )
-            assert_agree(found, expected, 1e-11)
+            assert_agree(computed, expected, 1e-11)
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -104,11 +104,11 @@ def test_rounds_of_several_steps_agree_with_the_reference(rng, law):
         variance = NOISE**2 + spread**2 * (1 - D / 50)
         C, w = 0.8 * rng.standard_normal((D, k)), 0.5 * rng.standard_normal(k)
         for method, (m_in, m_out) in STEPS if k == 1 else STEPS[:-2]:
-            found = core_round(method, heads, C, w, (m_in, m_out), spread=spread)
+            computed = core_round(method, heads, C, w, (m_in, m_out), spread=spread)
             expected = reference_of(method)(
                 C, w, theta, p, variance=variance, m_in=m_in, m_out=m_out
             )
-            assert_agree(found, expected, 1e-10)
+            assert_agree(computed, expected, 1e-10)
 
 
 @pytest.mark.parametrize("J", [2, 3])
@@ -120,8 +120,8 @@ def test_large_inner_sets_approach_infinite_ones(rng, J):
         limit_of = core_round(method, heads, C, w, (None, 3))
         errors = []
         for m_in in (10**4, 10**6):
-            found = core_round(method, heads, C, w, (m_in, 3))
-            errors.append(abs(found[2] - limit_of[2]).max() / abs(limit_of[2]).max())
+            computed = core_round(method, heads, C, w, (m_in, 3))
+            errors.append(abs(computed[2] - limit_of[2]).max() / abs(limit_of[2]).max())
         assert errors[1] < 1e-2
         assert errors[0] / errors[1] == pytest.approx(100, rel=0.05)
 

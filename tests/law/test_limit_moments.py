@@ -36,7 +36,7 @@ def products(u, t, F, G):
 
 @pytest.mark.parametrize("m", [1, 2, 3])
 def test_moments_of_what_a_task_sees(rng, m):
-    """By t and u of the law of (51), and by rows of X and labels, from which u is computed."""
+    """Samples are t and u drawn from (51), and u computed from sampled rows of X and labels."""
     e, C, variance = one_task(rng)
     F, G, v, N = C.T @ e, C.T @ C, e @ e + variance, 100_000
     t = rng.chisquare(m, N)
@@ -91,7 +91,7 @@ def residual_law(name, C, w, *, kappa=True):
 @pytest.mark.parametrize("spread", [0.0, 0.5])
 @pytest.mark.parametrize("name", HEADS)
 def test_moments_over_heads(rng, name, spread):
-    """At two symmetric matrices that do not commute. Products of moments are rejected."""
+    """For two symmetric matrices that do not commute; products of lower moments are rejected."""
     C, w, N = 0.5 * rng.standard_normal((3, 2)), rng.standard_normal(2), 200_000
     first, second = (x + x.T for x in 0.5 * rng.standard_normal((2, 3, 3)))
     heads = HEADS[name](rng, N)
@@ -203,7 +203,7 @@ COUNTS = [(1, 1), (2, 3), (3, 1), (5, None), (None, 4), (None, None)]
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("shape", [(1, 2, 1), (2, 2, 2), (2, 3, 1), (3, 2, 1)])
 def test_closed_forms_agree_with_quadrature(rng, shape, exact):
-    """Also with a spread, in the sizes in which the quadrature is cheap."""
+    """A spread is included at sizes at which the quadrature is cheap."""
     k_star, k, e = shape
     D, d = k_star + e, 10
     C, w = rng.standard_normal((D, k)), rng.standard_normal(k)
@@ -212,8 +212,8 @@ def test_closed_forms_agree_with_quadrature(rng, shape, exact):
         for heads, law in laws_of(rng, k_star, C, w).values():
             for spread in (0.0, 0.8) if D == 2 else (0.0,):
                 expected = limit.gradient(C, w, heads, noise=0.7, spread=spread, d=d, **options)
-                own = spread**2 / d
-                more = limit_moments.SpreadResiduals(law, own) if spread else law
-                variance = 0.49 + spread**2 - D * own
+                in_span = spread**2 / d
+                more = limit_moments.SpreadResiduals(law, in_span) if spread else law
+                variance = 0.49 + spread**2 - D * in_span
                 closed = limit_moments.gradient(more, C, w, variance=variance, **options)
                 assert error_of(closed, expected) < 1e-11, (m_in, m_out)

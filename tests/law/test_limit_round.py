@@ -58,10 +58,11 @@ def round_of(heads, C, w, *, alpha, noise, m_in, m_out, exact, spread=0.0, d=100
     )
 
 
-def error_of(found, expected):
+def error_of(computed, expected):
     """The largest error of grad_C, grad_w and S, each relative to its largest entry."""
     return max(
-        abs(a - b).max() / max(abs(b).max(), 1e-300) for a, b in zip(found, expected, strict=True)
+        abs(a - b).max() / max(abs(b).max(), 1e-300)
+        for a, b in zip(computed, expected, strict=True)
     )
 
 
@@ -72,7 +73,7 @@ LAWS = ("gaussian", "sphere", "array")
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("name", LAWS)
 def test_rounds_agree_with_quadrature(rng, name, exact):
-    """Rows of R fewer than, equal to and as many as columns; with a spread where this is cheap."""
+    """R has from 0 to k rows; a spread is included at sizes at which the quadrature is cheap."""
     for k_star, k, e in ((1, 1, 0), (1, 2, 1), (2, 2, 2), (2, 3, 1), (3, 2, 1)):
         C, w = rng.standard_normal((k_star + e, k)), rng.standard_normal(k)
         law, nodes, *_ = heads_of(name, k_star, C, w)
@@ -80,23 +81,23 @@ def test_rounds_agree_with_quadrature(rng, name, exact):
             options = {"alpha": 0.4, "noise": 0.7, "m_in": m_in, "m_out": m_out, "exact": exact}
             for spread in (0.0, 0.9) if k_star + e < 3 else (0.0,):
                 options |= {"spread": spread, "d": 7.0}
-                found = round_of(law, C, w, k_star=k_star, **options)
-                assert error_of(found, limit.gradient(C, w, nodes, **options)) < 1e-11
+                computed = round_of(law, C, w, k_star=k_star, **options)
+                assert error_of(computed, limit.gradient(C, w, nodes, **options)) < 1e-11
 
 
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("name", LAWS)
 def test_wide_rounds_agree_with_closed_forms(rng, name, exact):
-    """Up to k = 10, where a grid would have too many nodes, also at w = 0."""
+    """At k = 7 and 10, where quadrature would need too many nodes, also at w = 0."""
     for k, e in ((7, 7), (10, 4)):
         C = 0.5 * rng.standard_normal((3 + e, k))
         for w in (np.zeros(k), 0.5 * rng.standard_normal(k)):
             law, _, residuals, _ = heads_of(name, 3, C, w)
             for m_in, m_out in COUNTS:
                 options = {"alpha": 0.3, "m_in": m_in, "m_out": m_out, "exact": exact}
-                found = round_of(law, C, w, k_star=3, noise=0.7, **options)
+                computed = round_of(law, C, w, k_star=3, noise=0.7, **options)
                 expected = limit_moments.gradient(residuals, C, w, variance=0.49, **options)
-                assert error_of(found, expected) < 1e-11
+                assert error_of(computed, expected) < 1e-11
 
 
 @pytest.mark.parametrize("exact", [False, True])
@@ -109,8 +110,8 @@ def test_infinite_sets_give_population_rounds(rng, exact):
     )  # fmt: skip
     of_task = exact_anil if exact else fo_anil
     parts = [of_task(C, w, np.append(row, 0.0), 0.4) for row in ROWS]
-    for found, expected in zip((grad_C, grad_w), zip(*parts, strict=True), strict=True):
-        np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-12, atol=1e-13)
+    for computed, expected in zip((grad_C, grad_w), zip(*parts, strict=True), strict=True):
+        np.testing.assert_allclose(computed, np.mean(expected, axis=0), rtol=1e-12, atol=1e-13)
     assert not S.any()
 
 
@@ -175,9 +176,9 @@ def test_rounds_agree_with_sampled_tasks(rng, name, exact):
         C, w = start(rng, k_star, k, e)
         law, _, residuals, draw_heads = heads_of(name, k_star, C, w)
         options = {"alpha": ALPHA, "m_in": counts[0], "m_out": counts[1], "exact": exact}
-        found = round_of(law, C, w, k_star=k_star, noise=NOISE, **options)
+        computed = round_of(law, C, w, k_star=k_star, noise=NOISE, **options)
         values = sampled_gradients(rng, C, w, draw_heads(rng, TASKS), options)
-        means = dict(zip(("C", "w", "S"), found, strict=True)) | {"row": np.zeros(k)}
+        means = dict(zip(("C", "w", "S"), computed, strict=True)) | {"row": np.zeros(k)}
         sampled |= {(counts, part): values[part] for part in means}
         expected |= {(counts, part): means[part] for part in means}
         for fault, planted in faults(residuals, C, w, options).items():

@@ -39,7 +39,7 @@ def distance(found, limit):
     squares = 0.0
     for mine, theirs in zip(found.state, limit.state, strict=True):
         off = mine.copy()
-        rows = theirs.shape[1 + theirs.ndim - mine.ndim]  # R that is followed has more, of samples
+        rows = theirs.shape[1 + theirs.ndim - mine.ndim]  # R of a tracked run has more
         off[:, :rows] -= theirs
         squares = squares + (off.reshape(len(off), -1) ** 2).sum(axis=1)
     return np.sqrt(np.mean(squares))
@@ -50,8 +50,8 @@ def exponent(sizes, errors):
     return np.polyfit(np.log(sizes), np.log(errors), 1)[0]
 
 
-# Errors fall as m^(-1/2), and what falls as 1/m makes exponents of these sizes lower by 0.04 at
-# most; by another seed they differ by 0.016 (standard deviation over seeds). They may err by 0.1.
+# Errors fall as m^(-1/2). Terms of order 1/m lower the exponents at these sizes by up to 0.04,
+# and their standard deviation over seeds is 0.016. The tests accept deviations of 0.1.
 SIZES, TRIALS = (50, 200, 800), 80
 RATE = pytest.approx(-0.5, abs=0.1)
 
@@ -97,11 +97,11 @@ COUNTS = [(None, None), (None, 3), (4, 3), (4, None)]
 @pytest.mark.parametrize("law", [LAW, ms.SphereHeads(radius=1.3)])
 @pytest.mark.parametrize(("m_in", "m_out"), COUNTS)
 def test_many_tasks_are_infinitely_many(m_in, m_out, law):
-    """Errors fall as n^(-1/2): by another seed the exponents differ by 0.015, no more."""
+    """Errors fall as n^(-1/2); between seeds the exponents differ by at most 0.015."""
     sizes, counts = (250, 1000, 4000), {"m_in": m_in, "m_out": m_out}
     limit = run(FIRST_ORDER, law, n=None, **counts)
     finite = (m_in, m_out) != (None, None)
-    # The error of the population is of few dimensions, and varies more.
+    # The error of the population has few dimensions, and varies more.
     options = {"trials": 30 if finite else 400, "track_start": finite, **counts}
     errors = [distance(run(FIRST_ORDER, law, n=n, **options), limit) for n in sizes]
     assert exponent(sizes, errors) == RATE

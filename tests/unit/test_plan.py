@@ -72,7 +72,7 @@ def test_long_strides_follow_the_recursion(exact):
 
 @pytest.mark.parametrize("first_order", [True, False])
 def test_engine_of_the_limit_honours_the_schedule_of_a_plan(first_order):
-    """A run of the engine "limit" ends where the plan would for infinitely many dimensions."""
+    """A run of the engine "limit" ends at the dist that the plan predicts for d to infinity."""
     tasks = ms.LinearTasks(d=10**8, k=3, noise=0.3)
     options = {"n": 10**7, "m_in": 8, "m_out": 6, "init": NEAR, "first_order": first_order}
     planned = ms.plan(tasks, target=0.05, **options)
@@ -175,7 +175,7 @@ def test_alpha_and_the_scale_of_the_start_change_units_alone():
 
 
 def test_steps_do_not_decrease_before_the_representation_has_grown():
-    """With much noise a random start is below the noise at once, while M is still small."""
+    """With strong noise, the start is below the noise at once, while M is still small."""
     tasks = ms.LinearTasks(d=2000, k=2, noise=3.0)
     planned = ms.plan(tasks, target=0.5, m=8)
     assert planned.method.step.hold > 0.5 * ms.theory.plateau(

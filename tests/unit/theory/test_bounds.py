@@ -1,4 +1,4 @@
-"""The bound of Cramer and Rao (64): its closed form, its edge, and an efficient estimate."""
+"""The Cramer-Rao bound (64): its closed form, the spectrum's edge, and an efficient estimate."""
 
 import numpy as np
 import pytest
@@ -31,8 +31,8 @@ def test_the_edge_is_that_of_large_matrices(rng):
     tasks = ms.LinearTasks(d=600, k=200, noise=0.1, heads=ms.GaussianHeads(cov=values))
     errors = 0.1 * rng.standard_normal((400, 200)) / np.sqrt(1e4 * values)
     tangent = np.linalg.norm(errors, 2)
-    found = theory.cramer_rao(tasks, 1e4, 1, known_heads=True)
-    assert found == pytest.approx(tangent / np.hypot(1, tangent), rel=0.02)
+    computed = theory.cramer_rao(tasks, 1e4, 1, known_heads=True)
+    assert computed == pytest.approx(tangent / np.hypot(1, tangent), rel=0.02)
 
 
 def test_least_squares_with_known_heads_attains_the_bound(rng):

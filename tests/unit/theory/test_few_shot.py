@@ -31,7 +31,7 @@ def covariance(rng, d):
 
 
 def test_the_risks_of_a_power_law_are_those_of_a_separate_script():
-    """1.2861 and 1.3353, and 1.3191 of the minimum that SLSQP finds in the test below."""
+    """The script gave 1.2861 and 1.3353; 1.3191 is the minimum by SLSQP in the test below."""
     best = few_shot_risk(POWER, M, NOISE)
     assert best.risk == pytest.approx(1.2861, abs=5e-5)
     assert best.penalty == NOISE**2 / M
@@ -104,15 +104,15 @@ def test_the_best_shaping_without_a_penalty_is_the_minimum_over_all_factors():
     d, m = 60, 18
     prior = np.arange(1.0, d + 1) ** -1.2
     best = optimal_shaping(prior, m, NOISE, ridgeless=True)
-    found = minimize(
+    optimum = minimize(
         lambda x: (NOISE**2 + ((1 - x) ** 2 * prior).sum()) / (1 - (x * x).sum() / m),
         np.full(d, m / d),
         method="SLSQP",
         constraints={"type": "eq", "fun": lambda x: x.sum() - m},
         options={"ftol": 1e-15, "maxiter": 1000},
     )
-    assert best.risk == pytest.approx(found.fun, rel=1e-9)
-    np.testing.assert_allclose(best.risks[0].shrinkage, found.x, atol=1e-4)
+    assert best.risk == pytest.approx(optimum.fun, rel=1e-9)
+    np.testing.assert_allclose(best.risks[0].shrinkage, optimum.x, atol=1e-4)
     c = best.shaping - prior
     np.testing.assert_allclose(c, NOISE**2 / (d - m), rtol=1e-10)
     assert c[0] + best.kappa == pytest.approx(best.risk / m, rel=1e-10)
@@ -220,10 +220,10 @@ def test_risks_have_the_limits_that_need_no_root():
     )
     half = few_shot_risk([1.0], None, 0.0, shaping=[2.0], penalty=2.0)
     assert (half.shrinkage[0], half.risk) == pytest.approx((0.5, 0.25))
-    # Without noise, all directions that tasks use are found by as many samples.
+    # Without noise, r samples determine a task that uses r directions.
     assert few_shot_risk(np.ones(5), 5, 0.0).risk == 0.0
     assert optimal_shaping(np.r_[np.ones(5), np.zeros(9)], 7, 0.0, ridgeless=True).risk == 0.0
-    # A penalty without bound, and a shaping that leaves all tasks out, give the estimate 0.
+    # A very large penalty, or a shaping without the directions of the tasks, gives the estimate 0.
     assert few_shot_risk(POWER, M, NOISE, penalty=1e90).risk == pytest.approx(0.25 + POWER.sum())
     nothing = few_shot_risk([1.0, 0.0], 4, NOISE, shaping=[0.0, 1.0])
     assert (nothing.risk, nothing.penalty) == (1.25, math.inf)
