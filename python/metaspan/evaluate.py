@@ -238,7 +238,7 @@ def evaluate(
     metaspan.theory.few_shot_risk : Risks of ridge regressions in closed form, up to terms of order
         1 / m.
     metaspan.theory.optimal_shaping : The representation with the least such risk.
-    metaspan.theory.after_least_squares : The closed form of least squares in numbers.
+    metaspan.theory.after_least_squares : The closed form of least squares as a function of numbers.
     metaspan.theory.linear_maml_risk : The closed form of one step of linear MAML.
 
     Notes

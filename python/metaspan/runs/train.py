@@ -164,21 +164,21 @@ def train(
     n : int or None
         Tasks per round. The default of 100 in the signature is for tasks from a distribution; a
         `TaskBatch` by default uses all its tasks. None: all tasks of the batch, the pool or the
-        fixed heads; if tasks are drawn afresh, infinitely many, whose limit (55) exists for ANIL
-        and, under conditions that the error of a refused run states, for other methods (56)-(58);
-        features must be "gaussian" or "sphere" of covariance I, and inner and outer samples
-        separate. From a batch, a pool or fixed heads, n tasks are chosen without replacement.
+        fixed heads; infinitely many if tasks are drawn afresh. This limit (55) exists for ANIL and,
+        under conditions that an error states, for other methods (56)-(58). It needs features that
+        are "gaussian" or "sphere" of covariance I, and separate inner and outer samples. From a
+        batch, a pool or fixed heads, n tasks are chosen without replacement.
     m_in, m_out : int or None
         Samples per task in the inner and the outer set. None: infinitely many, that is, the
         population loss. Must be None for a batch, whose data determine them.
     d_over_n : float or None
         Dimensions per task, >= 0, in the limit n=None. 0: infinitely many tasks in d dimensions,
         where the state follows the mean gradient. Above 0: n and d go to infinity together with
-        d / n = `d_over_n`, and every round adds rows off the span, as samples do in a run of n
-        tasks; ``(d - k_star) / n`` comes closest to a run of finite n. The start is drawn in
-        ``tasks.d`` dimensions, and d >= k_star + width is needed for it. Fixed heads are equally
-        likely in the limit. None: 0 with infinitely many tasks; for fixed heads, no limit, since
-        n=None then takes each of them once a round.
+        d / n = `d_over_n`, and every round adds rows off the span, as the samples of a run of n
+        tasks do. ``(d - k_star) / n`` approximates a run of n tasks best. The start is drawn in
+        ``tasks.d`` dimensions, which must be at least k_star + width. In the limit, fixed heads are
+        equally likely. None: 0 for infinitely many tasks; for fixed heads there is then no limit,
+        since n=None takes each of them once a round.
     width : int or None
         Number of columns k of the learner's `B`, 1 <= width <= d. None: the number of columns of
         `B0` if `init` is a pair, 1 for LinearMAML, and otherwise ``tasks.k``; for a batch without a
