@@ -1,9 +1,9 @@
-"""Keep the promise of `ms.plan`: run plans, and compare dist at their ends with the prediction.
+"""Run plans of `ms.plan`, and compare dist at their ends with the prediction.
 
-The settings vary the dimension, the rank, noise, covariance and mean of the heads, the sizes of the
-samples, the target, the start and the method. They were written down before any of them was planned
-or run, after the planner was tuned on others. The error of a mean over trials is one standard
-error.
+The settings vary the dimension, the rank, the noise, the covariance and mean of the heads, the
+numbers of samples, the target, the start and the method. They were written down after the planner
+was tuned on other settings, and before any of them was planned or run. The error of a mean over
+trials is one standard error.
 """
 
 import argparse
