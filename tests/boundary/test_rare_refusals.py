@@ -59,8 +59,8 @@ CASES = {
         lambda: ms.theory.fixed_point(
             ms.LinearTasks(d=D, k=K, heads=ms.GaussianHeads(cov=[1.0, 0.0])), "fo-anil", m_in=4),
         ValueError, ["the heads must reach every direction", "mu_star is 0"]),
-    "plot-predictions": (lambda: plot(predictions=["line"]), TypeError,
-                         ["predictions must map names to functions", "got ['line']"]),
+    "plot-predictions": (lambda: plot(predictions=["line"]), ValueError,
+                         ["predictions must be of limit, floor", "got 'line'"]),
     "plot-color": (lambda: plot(colors=["no colour"]), ValueError,
                    ["colors must hold colours of matplotlib", "got 'no colour'"]),
 }  # fmt: skip
