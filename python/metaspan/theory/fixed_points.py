@@ -16,11 +16,11 @@ from .._support.types import F64, I64
 
 Round = Callable[[F64, F64], tuple[F64, F64, F64]]  # (C, w) -> grad_C, grad_w, S
 
-STEP = 1e-5  # of central differences, relative to the size of an entry; longer for much rounding
+STEP = 1e-5  # least step of central differences, relative to the size of an entry
 LARGEST_MOVE = 0.25  # largest move of an entry in one step of the flow, relative to its size
 CONVERGED = 1e-10  # the largest move of a converged flow, relative to the size of an entry
 ROUNDING = 1e-6  # errors of a move that are below this, relative to an entry, may be rounding
-MUCH_ROUNDING = 0.01  # the same where V itself is hardly above the rounding errors of S
+MUCH_ROUNDING = 0.01  # largest such bound, for noise that is hardly above the rounding errors of S
 NEWTON, LONGEST = 1e3, 1e12  # fastest relaxation times in a Newton step, and in any step
 NEUTRAL = 1e-8  # growth rates below this, relative to the largest rate, count as 0
 ESCAPE = 0.02  # relative size of a perturbation along an unstable direction

@@ -325,7 +325,7 @@ class Setting:
 
     @property
     def rounding(self) -> float:
-        """Rounding errors of S relative to S, whose terms cancel where little noise is left."""
+        """Relative rounding errors of S, which are large if its terms cancel for small noise."""
         inverse = 0.0 if self.m_in is None else 1.0 / self.m_in
         noise = self.tasks.noise**2 + self.tasks.spread**2 + self.signal * inverse
         rounding = 64.0 * self.tasks.k * EPS * self.signal

@@ -107,7 +107,7 @@ def boundary_note(result: Result) -> str:
     Raises
     ------
     TypeError, ValueError, ArithmeticError
-        If the run has no limit, has a width other than k or keeps a nonzero head, or `largest_beta`
+        If the run has no limit, its width is not k, its frozen head is not 0, or `largest_beta`
         raises the error.
     """
     config, tasks = limit_of(result)

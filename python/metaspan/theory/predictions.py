@@ -215,9 +215,9 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
 
 
 def _rounds_of(result: Result) -> int:
-    """Return the rounds of the limit of a run, which may have stopped long before its last round.
+    """Return the number of rounds for the limit of a run: up to the last recorded round.
 
-    Factors of the schedule "cosine" depend on the number of rounds that were asked for.
+    The schedule "cosine" depends on the requested number of rounds, which is then returned.
     """
     config = config_of(result)
     step = config.method.step
@@ -287,7 +287,7 @@ def limit_of(result: Result) -> tuple[TrainConfig, LinearTasks]:
 
 
 def check_head(config: TrainConfig) -> None:
-    """Raise ValueError if a nonzero head is kept by the outer step, since floors are of w = 0."""
+    """Raise ValueError if the head is frozen and not 0, since floors are those of w = 0."""
     frozen = core_method(config.method).beta_head == 0.0
     if frozen and isinstance(config.init, GivenStart) and config.init.w0.any():
         raise ValueError(
