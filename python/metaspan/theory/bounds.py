@@ -66,9 +66,10 @@ def cramer_rao(
     values = np.linalg.eigvalsh(second_moment(tasks.heads, tasks.k)).astype(np.float64, copy=False)
     if not values[0] > tasks.k * np.finfo(float).eps * values[-1]:
         raise ValueError("the heads must reach every direction for a bound; their mu_star is 0")
-    variances = (tasks.noise**2 + tasks.spread**2) / ((m - least + 1) * values)
+    noise = math.hypot(tasks.noise, tasks.spread)
+    edge = _largest_eigenvalue(1.0 / ((m - least + 1) * values), tasks.d - tasks.k)
     with np.errstate(over="ignore"):
-        tan2 = _largest_eigenvalue(variances, tasks.d - tasks.k) / counts
+        tan2 = noise * noise * edge / counts
     sine: F64 = np.sin(np.arctan(np.sqrt(tan2)))
     return float(sine) if np.ndim(n) == 0 else sine
 

@@ -33,7 +33,7 @@ TOLERANCE = 1e-5  # relative width of the interval that encloses the largest ste
 EPS = float(np.finfo(np.float64).eps)
 LEAST = 1e-24  # squared tangent below which a floor counts as 0
 EXTREME = 1e50  # step sizes from 1 / EXTREME to EXTREME are covered
-SMALLEST, LARGEST = 1e-4, 1e6  # multiples of the guess at which the search for a boundary ends
+SMALLEST, LARGEST = 1e-30, 1e6  # multiples of the guess at which the search for a boundary ends
 
 
 @dataclass(frozen=True)
@@ -292,6 +292,12 @@ class Setting:
                     f"{name} must be between {1 / EXTREME:g} and {EXTREME:g} for a floor; got "
                     f"{size:g}"
                 )
+        noise = math.hypot(tasks.noise, tasks.spread)
+        if noise > math.sqrt(EXTREME):
+            raise ValueError(
+                "the noise and the spread of tasks must be at most "
+                f"{math.sqrt(EXTREME):g} for a floor; got {noise:g}"
+            )
         tasks, axes, classes = _diagonalize(tasks)
         return Setting(tasks, method, d_over_n, m_in, m_out, axes, classes)
 
@@ -485,9 +491,9 @@ class Setting:
 
         load = 1.0 + (self.tasks.k + 2) * self.d_over_n * self.inverses
         guess = 1.0 / (core_method(self.method).alpha * self.signal * load)
-        low, high = 0.1 * guess, math.inf
+        low, high, shrink = 0.1 * guess, math.inf, 0.25
         while not attracts(low):
-            low, high = 0.25 * low, low
+            low, high, shrink = shrink * low, low, shrink**1.5
             if low < SMALLEST * guess:
                 return 0.0
         while high == math.inf:

@@ -278,6 +278,19 @@ def test_the_boundary_separates_step_sizes():
     assert near == [True, False]
 
 
+def test_boundaries_far_below_those_of_the_representation_are_found():
+    """A head that moves bounds beta by a multiple of alpha, much noise by 1 / noise^4."""
+    tasks = ms.LinearTasks(d=1000, k=3, noise=0.5)
+    counts = dict(n=100, m_in=20, m_out=10)
+    near, far = (theory.largest_beta(tasks, "anil", alpha=a, **counts) / a for a in (1e-3, 1e-7))
+    assert far == pytest.approx(near, rel=1e-3)
+    near, far = (
+        theory.largest_beta(ms.LinearTasks(d=1000, k=3, noise=s), "anil", **counts) * s**4
+        for s in (100.0, 3000.0)
+    )
+    assert far == pytest.approx(near, rel=0.01)
+
+
 def test_a_search_that_does_not_end_says_so(monkeypatch):
     monkeypatch.setattr(fixed_points, "MAX_STEPS", 2)
     tasks, method, counts = setting_of("exact")
@@ -288,6 +301,7 @@ def test_a_search_that_does_not_end_says_so(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (dict(tasks=ms.LinearTasks(d=9, k=2, noise=1e100)), "the spread of tasks must be at most"),
         (dict(method="fo-anil", alpha=0.0), "alpha > 0"),
         (dict(method=ms.ANIL(outer="head")), "move B with beta > 0"),
         (dict(method="fedrep"), "got FedRep"),

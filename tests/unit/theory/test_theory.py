@@ -322,3 +322,8 @@ def test_closed_forms_of_linear_maml_overflow_to_infinity():
     assert theory.meta_weights(tasks, method, m=5) == np.inf
     assert theory.linear_maml_risk(tasks, method, m=5) == np.inf
     assert theory.linear_maml_error(tasks, method, n=4, m_in=5, m_out=5) == np.inf
+
+
+def test_the_bound_of_huge_noise_is_a_right_angle():
+    tasks = ms.LinearTasks(d=100, k=2, noise=1e200)
+    assert theory.cramer_rao(tasks, 10**6, m=20) == 1.0
