@@ -257,7 +257,8 @@ bool Meter::tangent_matrix(const Mat& Z) {
     const Mat T = qr.matrixQR().topRows(k_).triangularView<Eigen::Upper>();
     if ((T.diagonal().array() == 0).any()) return false;
     tangents_ = R;
-    T.triangularView<Eigen::Upper>().solveInPlace<Eigen::OnTheRight>(tangents_);
+    // Eigen's solver refers to the first entry, which an R without rows does not have.
+    if (e_ > 0) T.triangularView<Eigen::Upper>().solveInPlace<Eigen::OnTheRight>(tangents_);
     return tangents_.allFinite();
   }
   // For k > k_star, (14), let M = [M_1 M_N], R = [R_1 R_N] and A = R_1 M_1^{-1}. The columns of R_N
