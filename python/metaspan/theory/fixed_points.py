@@ -28,7 +28,7 @@ DIVERGED = 1e4  # growth of A, and a value of tan^2, at which the flow counts as
 # A |M w| above this multiple of the heads' length counts as divergent: w then grows on linearly,
 # and the terms of S, of the order of |w|^4, leave too few digits of their sum.
 LARGEST_HEAD = 20.0
-MAX_STEPS = 600
+MAX_STEPS = 250  # thrice as many for tiny errors, which may have to grow far
 
 
 class FloorNotFoundError(ArithmeticError):
@@ -200,7 +200,8 @@ class Flow:
         """
         first = self.variables.unpack(x)
         step, before = 0.0, np.inf
-        for _ in range(MAX_STEPS):
+        is_tiny = self.recursion.rounding > ROUNDING
+        for _ in range(3 * MAX_STEPS if is_tiny else MAX_STEPS):
             sizes = self.variables.sizes(self.variables.unpack(x), self.head_size)
             rates, J = self._reduced(x, sizes)
             if not np.isfinite(J).all():
