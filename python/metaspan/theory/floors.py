@@ -503,9 +503,18 @@ class Setting:
                 low *= 2.0
             else:
                 high = 2.0 * low
+        # At the boundary itself a search may not end, so the middle is not the only point to try.
+        share = 0.5
         while high - low > TOLERANCE * high:
-            middle = 0.5 * (low + high)
-            low, high = (middle, high) if attracts(middle) else (low, middle)
+            middle = low + share * (high - low)
+            try:
+                low, high = (middle, high) if attracts(middle) else (low, middle)
+            except FloorNotFoundError:
+                if share != 0.5:
+                    raise
+                share = 0.4
+            else:
+                share = 0.5
         return low
 
 

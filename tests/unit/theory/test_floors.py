@@ -291,6 +291,24 @@ def test_boundaries_far_below_those_of_the_representation_are_found():
     assert far == pytest.approx(near, rel=0.01)
 
 
+def test_the_boundary_is_found_although_a_search_at_it_does_not_end(monkeypatch):
+    """The middle of the first interval, 1.25 times a stable step size, may be the boundary."""
+    tasks, method, counts = setting_of("exact")
+    expected = theory.largest_beta(tasks, method, **counts)
+    solve, failed = floors.Setting.solve, []
+
+    def fail_once(setting, near=None):
+        share = setting.method.beta / expected
+        if not failed and 0.9 < share < 1.1:
+            failed.append(share)
+            raise theory.FloorNotFoundError("the search did not end")
+        return solve(setting, near)
+
+    monkeypatch.setattr(floors.Setting, "solve", fail_once)
+    assert theory.largest_beta(tasks, method, **counts) == pytest.approx(expected, rel=2e-5)
+    assert failed
+
+
 def test_a_search_that_does_not_end_says_so(monkeypatch):
     monkeypatch.setattr(fixed_points, "MAX_STEPS", 2)
     tasks, method, counts = setting_of("exact")
