@@ -126,6 +126,7 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
   TaskSet<XScalar>& tasks = run->data.tasks;
   require(n > 0 && n <= tasks.size(), "n must be at most the number of tasks");
   require(!copies || (tasks.is_sparse() && route == "gram"), "copies are of sparse sets");
+  state.memory.require_fit(method, state.B, dual);  // compares types, for which it needs the lock
   interruptible([&](Cancel* cancel) {
     if (dual) run->gram = make_dual_gram(tasks, inner_products_of(method), threads, cancel);
     tasks.in_order = route == "gram";  // also without copies, which depend on free memory
@@ -133,7 +134,6 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
     const double* A = dual && state.A ? state.A->data() : nullptr;
     const Index rows = run->gram.G.rows();
     require(A == nullptr || state.A->shape(1) == rows, "A must have a row for every sample");
-    state.memory.require_fit(method, state.B, dual);
     const Index blocks = method.step.blocks() - 1;
     require(!state.A_memory ||
                 (state.A_memory->size() == static_cast<Index>(trials.size()) * blocks * rows * k),
