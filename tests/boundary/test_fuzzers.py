@@ -68,6 +68,7 @@ def test_every_public_name_has_wrong_arguments():
     assert not interface_calls.unused()
 
 
+@pytest.mark.filterwarnings("ignore:theory.error_floor is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("name", sorted(TAKEN))
 def test_right_arguments_are_taken(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
