@@ -2,10 +2,7 @@ r"""Rounds of the deterministic limit at single states, from which floors and bo
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
-
-import numpy as np
 
 from .._load import core
 from .._support.types import F64
@@ -54,30 +51,3 @@ def limit_round(
             w=w,
         )
     )
-
-
-def limit_step(
-    tasks: LinearTasks,
-    method: Method,
-    C: F64,
-    w: F64,
-    *,
-    m_in: int | None,
-    m_out: int | None,
-    d_over_n: float,
-) -> tuple[F64, F64]:
-    """Take one round of the recursion (55) with a plain outer step and return the new C and w.
-
-    `d_over_n` is the number of dimensions per task, gamma. The new R has k rows if gamma > 0.
-    """
-    numbers = core_method(method)
-    grad_C, grad_w, S = limit_round(tasks, method, C, w, m_in=m_in, m_out=m_out)
-    new = C - numbers.beta * grad_C
-    w = w - numbers.beta_head * grad_w
-    if d_over_n == 0.0:
-        return new, w
-    values, vectors = np.linalg.eigh(S)
-    roots = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
-    rows = numbers.beta * math.sqrt(d_over_n) * roots
-    R = core.r_factor(np.concatenate([new[tasks.k :], rows]), 1)
-    return np.concatenate([new[: tasks.k], R]), w
