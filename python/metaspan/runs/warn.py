@@ -9,6 +9,7 @@ import numpy as np
 
 from ..config.config import TrainConfig
 from ..config.options import Init, column_length
+from ..engines.isotropic_noise import isotropic_noise
 from ..linear_methods import LinearMAML
 from ..methods import ANIL, MAML, FedAvg, Reptile
 from ..tasks.batch import TaskBatch
@@ -125,24 +126,18 @@ def _excess_of_noise(config: TrainConfig, s: float) -> float:
     assert isinstance(method, (ANIL, MAML))
     assert config.m_out is not None
     i = 0.0 if config.m_in is None else 1.0 / config.m_in
-    c1, c2, c3 = 1.0 + i, 1.0 + 2.0 * i, 1.0 + 3.0 * i
     noise = (tasks.noise**2 + tasks.spread**2) / s  # in units of s
-    c, q1 = (k + noise) * i, k + 2.0 + noise
-    q2 = k * (k + 2.0) + 2.0 * noise * k + noise * noise
+    c = (k + noise) * i
     step = method.alpha * method.beta * s
     scale = step * max(tasks.d - k, 0) / (config.n_tasks * config.m_out)
     level, before = 0.0, -1.0
     for _ in range(LEVELS):  # from below, to the least level that the noise maintains
-        a = (1.0 - c * level) / (c1 + c)
+        a = (1.0 - c * level) / (1.0 + i + c)
         if a <= 0.0 or step >= 2.0 or level - before <= 1e-9 * level:
             break
-        before, h = level, a + level
-        inner = c1 * a * ((k + 2.0) * (1.0 - 2.0 * c2 * a + c2 * c3 * a * h) + noise)
-        cross = (
-            i * h * (q2 - 2.0 * c2 * (k + 2.0) * q1 * a + 2.0 * c2 * c3 * (k + 2.0) * q1 * a * h)
-        )
-        quartic = c2 * (k + 2.0) * q2 * h**3 * i * i
-        level = scale * (inner + cross + quartic) / (2.0 - step)
+        before = level
+        S = isotropic_noise(a, a + level, k=k, scale=1.0, variance=noise, inverse_m=i)
+        level = scale * S / (2.0 - step)
     else:
         return math.inf
     return a + level - 1.0 if a > 0.0 and step < 2.0 else math.inf

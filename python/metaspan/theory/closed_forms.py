@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._support.types import F64
+from ..engines.isotropic_noise import Level, isotropic_noise
 
 
 def infinite_inner_sets(
@@ -39,19 +40,16 @@ def finite_inner_sets(
     from scipy.optimize import brentq  # noqa: PLC0415
 
     i, s = 1.0 / m_in, scale
-    c1, c2, c3 = 1 + i, 1 + 2 * i, 1 + 3 * i
     c = i * (k * s + variance)
-    q1 = s * (s * (k + 2) + variance)
-    q2 = s * s * k * (k + 2) + 2 * variance * s * k + variance * variance
-    kappa = s * s * (k + 2)
+
+    def signal(y: Level) -> Level:
+        """Return a at the level y of the noise."""
+        return (s - c * y) / ((1 + i) * s + c)
 
     def excess(y: F64) -> F64:
         """Return the noise that a round adds minus the part of y that it removes."""
-        a = (s - c * y) / (c1 * s + c)
-        h = a + y
-        S = c1 * a * q1 + q2 * h * i - 2 * c2 * (c1 * kappa * a * a + (k + 2) * q1 * a * h * i)
-        S += c2 * c3 * (c1 * kappa * a * a * h + 2 * (k + 2) * q1 * a * h * h * i)
-        S += c2 * (k + 2) * q2 * h**3 * i * i
+        a = signal(y)
+        S = isotropic_noise(a, a + y, k=k, scale=s, variance=variance, inverse_m=i)
         difference: F64 = reach * load * S - y * s * (2 - reach * s)
         return difference
 
@@ -62,4 +60,4 @@ def finite_inner_sets(
         return None
     place = int(negative[0])
     y = brentq(excess, grid[place - 1], grid[place], xtol=1e-300, rtol=1e-14) if place else 0.0
-    return (s - c * y) / (c1 * s + c), y
+    return signal(y), y
