@@ -2,11 +2,11 @@ r"""Claims of the paper and of the theory: the expected and the observed value o
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from .._support.tables import format_csv
 
 HEADER = ("holds", "panel", "quantity", "expected", "least", "most", "observed", "source")
 # Source of numbers that no formula gives: an independent simulation of the same runs, which shares
@@ -101,11 +101,7 @@ def as_csv(claims: Sequence[Claim]) -> str:
     str
         The table, with a header.
     """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(HEADER)
-    table.writerows(_cells(claim, "{:.9g}") for claim in claims)
-    return text.getvalue()
+    return format_csv([HEADER, *(_cells(claim, "{:.9g}") for claim in claims)])
 
 
 def as_markdown(claims: Sequence[Claim]) -> str:

@@ -2,8 +2,6 @@ r"""Panels that compare estimators for several numbers of tasks and of samples p
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._support.looks import DASHES, MARKERS, PALETTE, PREDICTED, new_axes
+from .._support.tables import Row, format_csv
 from .._support.types import F64
 from ..fit import fit
 from ..runs.outcome import DivergenceWarning, NotConvergedWarning
@@ -273,10 +272,8 @@ class Comparison:
 
     def _table(self, sines: Sines) -> str:
         """Format the means as CSV."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
         columns = ["estimator", "n", "m", "seeds", "sine", "standard_error", "tan2_over_bound"]
-        table.writerow([*columns, "published"])
+        table: list[Row] = [[*columns, "published"]]
         for (estimator, n, m), values in sines.items():
             known = None if self.by_total else self._published(estimator, n)
             finite = values[np.isfinite(values)]
@@ -285,8 +282,8 @@ class Comparison:
             published = "" if known is None else f"{known[0]:.4g}"
             over = f"{self.over_bound(float(mean), n, m):.4g}"
             row = [estimator, n, m, finite.size, f"{mean:.6g}", f"{error:.6g}", over, published]
-            table.writerow(row)
-        return text.getvalue()
+            table.append(row)
+        return format_csv(table)
 
     def _text(self, sines: Sines) -> str:
         """Format our means and the published means as a table for a terminal."""

@@ -2,8 +2,6 @@ r"""The panel that compares runs on finitely many tasks with the deterministic l
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,6 +20,7 @@ from .._support.looks import (
     new_axes,
     set_log_ticks,
 )
+from .._support.tables import Row, format_csv
 from .._support.types import F64
 from ..config.options import Init
 from ..methods import ANIL
@@ -189,27 +188,23 @@ class LimitCurves:
         self, runs: Mapping[str, Mapping[int, Result]], limits: Mapping[str, Result]
     ) -> str:
         """Format the curves as CSV; n is empty for the limit."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["method", "n", "round", "trials", "diverged", "mean", "low", "high"])
+        table: list[Row] = [["method", "n", "round", "trials", "diverged", "mean", "low", "high"]]
         for label, by_n in runs.items():
             for n, run in [*by_n.items(), ("", limits[label])]:
                 row = summarize(run, "dist", log=True)
                 for i, at in enumerate(row.rounds):
                     numbers = (f"{x[i]:.9g}" for x in (row.mean, row.low, row.high))
-                    table.writerow([label, n, at, row.count[i], row.diverged, *numbers])
-        return text.getvalue()
+                    table.append([label, n, at, row.count[i], row.diverged, *numbers])
+        return format_csv(table)
 
     def _differences(self, differences: Mapping[str, Mapping[int, tuple[float, float]]]) -> str:
         """Format the differences from the limit and their standard errors as CSV."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["method", "n", "d", "difference", "standard_error"])
+        table: list[Row] = [["method", "n", "d", "difference", "standard_error"]]
         for label, by_n in differences.items():
             for n, numbers in by_n.items():
                 d = self.k + self.d_over_n * n
-                table.writerow([label, n, d, *(f"{x:.9g}" for x in numbers)])
-        return text.getvalue()
+                table.append([label, n, d, *(f"{x:.9g}" for x in numbers)])
+        return format_csv(table)
 
     def _claims(
         self,

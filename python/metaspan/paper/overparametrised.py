@@ -2,8 +2,6 @@ r"""The panel on first-order ANIL with as many columns in B as features, after Y
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._support.looks import DASHES, PALETTE, PREDICTED, new_axes
+from .._support.tables import Row, format_csv
 from .._support.types import F64
 from ..evaluate import Evaluation, evaluate
 from ..fit import fit
@@ -193,27 +192,25 @@ class Overparametrised:
 
     def _curves(self, runs: Mapping[str, Result]) -> str:
         """Format the drawn curves as CSV, in the same units as in the figure."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["tasks", "round", "signal_max", "signal_min", "perp_norm", "fading"])
+        table: list[Row] = [["tasks", "round", "signal_max", "signal_min", "perp_norm", "fading"]]
         for name, run in runs.items():
             values = self._scaled(run)
             fades = fading(self.tasks, self.method, self.m[0], values["round"])
             columns = (values["signal_max"], values["signal_min"], values["perp_norm"])
             for i, at in enumerate(values["round"]):
                 numbers = [*(column[i] for column in columns), math.sqrt(self.alpha) * fades[i]]
-                table.writerow([name, int(at), *(f"{x:.9g}" for x in numbers)])
-        return text.getvalue()
+                table.append([name, int(at), *(f"{x:.9g}" for x in numbers)])
+        return format_csv(table)
 
     def _risks(self, rows: Rows) -> str:
         """Format the table of risks as CSV."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["learner", "representation", "m_test", "excess_risk", "standard_error"])
+        table: list[Row] = [
+            ["learner", "representation", "m_test", "excess_risk", "standard_error"]
+        ]
         for (learner, representation), risks in rows.items():
             for m, (mean, error) in zip(self.m_test, risks, strict=True):
-                table.writerow([learner, representation, m, f"{mean:.9g}", f"{error:.9g}"])
-        return text.getvalue()
+                table.append([learner, representation, m, f"{mean:.9g}", f"{error:.9g}"])
+        return format_csv(table)
 
     def _text(self, rows: Rows) -> str:
         """Format the table of risks for a terminal."""

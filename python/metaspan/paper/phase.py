@@ -2,8 +2,6 @@ r"""The panel that maps where first-order ANIL levels off and where it diverges,
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._support.looks import FONT, INK, PALETTE, new_axes
+from .._support.tables import Row, format_csv
 from .._support.types import F64, I64
 from ..config.options import Init
 from ..methods import ANIL
@@ -259,30 +258,26 @@ class Phase:
 
     def _table(self, maps: list[Map]) -> str:
         """Format the cells as CSV; the prediction is empty near and beyond the boundary."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["m_in", "alpha_beta", "nu", "d", "dist", "settled", "predicted"])
+        table: list[Row] = [["m_in", "alpha_beta", "nu", "d", "dist", "settled", "predicted"]]
         for each in maps:
             m_in = math.inf if each.m_in is None else each.m_in
             for (i, j), dist in np.ndenumerate(each.dist):
                 known = math.isfinite(each.predicted[i, j])
-                table.writerow(
+                table.append(
                     [f"{m_in:g}", f"{each.products[j]:.9g}", f"{each.ratios[i]:.9g}", each.d[i],
                      f"{dist:.9g}", "yes" if each.settled[i, j] else "no",
                      f"{each.predicted[i, j]:.9g}" if known else ""]
                 )  # fmt: skip
-        return text.getvalue()
+        return format_csv(table)
 
     def _boundary_table(self, maps: list[Map]) -> str:
         """Format the drawn boundaries as CSV."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["m_in", "nu", "alpha_beta"])
+        table: list[Row] = [["m_in", "nu", "alpha_beta"]]
         for each in maps:
             m_in = math.inf if each.m_in is None else each.m_in
             for ratio, product in each.line.T:
-                table.writerow([f"{m_in:g}", f"{ratio:.9g}", f"{product:.9g}"])
-        return text.getvalue()
+                table.append([f"{m_in:g}", f"{ratio:.9g}", f"{product:.9g}"])
+        return format_csv(table)
 
     def _claims(self, each: Map, n: int) -> Iterator[Claim]:
         """Claim that runs settle at the predicted floor below the boundary, and not above it.

@@ -2,7 +2,6 @@ r"""Trains the simulations of the paper, draws their figures and writes the file
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .._support import check, files
 from .._support.looks import FONT, INK, SHADES, new_axes
+from .._support.tables import Row, format_csv
 from ..plots import plot
 from ..runs.outcome import DivergenceWarning
 from ..runs.result import Result
@@ -249,9 +249,7 @@ def _series(view: View, results: Sequence[Result]) -> dict[str, Floors]:
 
 def _table(panel: Panel, runs: Runs) -> str:
     """Format the means and intervals of the drawn curves as CSV."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["view", "curve", "round", "trials", "diverged", "mean", "low", "high"])
+    table: list[Row] = [["view", "curve", "round", "trials", "diverged", "mean", "low", "high"]]
     for view, results in zip(panel.views, runs, strict=True):
         for curve, result in zip(
             () if view.floors or view.risks else view.curves, results, strict=False
@@ -260,37 +258,35 @@ def _table(panel: Panel, runs: Runs) -> str:
             for i, at in enumerate(row.rounds):
                 numbers = (f"{x[i]:.9g}" for x in (row.mean, row.low, row.high))
                 name = curve.label.replace("$", "").replace("\\mu", "mu")
-                table.writerow([view.name, name, at, row.count[i], row.diverged, *numbers])
-    return text.getvalue()
+                table.append([view.name, name, at, row.count[i], row.diverged, *numbers])
+    return format_csv(table)
 
 
 def _floor_table(panel: Panel, runs: Runs) -> str:
     """Format the drawn floors as CSV; the text is empty if no view of the panel shows floors."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
+    table: list[Row] = []
     for view, results in zip(panel.views, runs, strict=True):
         for label, ends in _series(view, results).items() if view.floors else ():
-            if not text.tell():
-                table.writerow(["curve", "d", "predicted", "dist", "error_of_log", "exponent"])
+            if not table:
+                table.append(["curve", "d", "predicted", "dist", "error_of_log", "exponent"])
             for i, d in enumerate(ends.d):
                 numbers = (ends.predicted[i], ends.dist[i], ends.error[i], ends.exponent)
-                table.writerow([label, d, *(f"{x:.9g}" for x in numbers)])
-    return text.getvalue()
+                table.append([label, d, *(f"{x:.9g}" for x in numbers)])
+    return format_csv(table)
 
 
 def _risk_table(panel: Panel, runs: Runs) -> str:
     """Format the drawn excess risks as CSV; empty if the panel has no such view."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
+    table: list[Row] = []
     for view, results in zip(panel.views, runs, strict=True):
         if not view.risks:
             continue
         measured = risks(results)
-        table.writerow(["alpha", "risk", "standard_error", "closed_form", "mean_vector"])
+        table.append(["alpha", "risk", "standard_error", "closed_form", "mean_vector"])
         columns = (measured.alpha, measured.mean, measured.error, measured.predicted)
         for numbers in zip(*columns, strict=True):
-            table.writerow([f"{x:.9g}" for x in (*numbers, measured.least)])
-    return text.getvalue()
+            table.append([f"{x:.9g}" for x in (*numbers, measured.least)])
+    return format_csv(table)
 
 
 def _tables(panel: Panel, runs: Runs) -> dict[str, str]:

@@ -2,8 +2,6 @@ r"""The panel on representations for few samples: risk against rank, by (65), an
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import numpy as np
 
 from .._support.blas import one_blas_thread
 from .._support.looks import DASHES, MARKERS, PALETTE, new_axes, set_log_ticks
+from .._support.tables import Row, format_csv
 from .._support.types import F64
 from ..evaluate import regression_risk
 from ..tasks.linear import LinearTasks
@@ -256,14 +255,12 @@ class ShapingRisks:
 
     def _table(self, curves: Sequence[Curves], points: Points) -> str:
         """Format the curves and the sampled means as CSV."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["view", "curve", "rank", "risk", "sampled", "standard_error"])
+        table: list[Row] = [["view", "curve", "rank", "risk", "sampled", "standard_error"]]
         for view, group in zip(("shapings", "families"), curves, strict=True):
             for name, curve in group.items():
                 for rank, at in curve.items():
                     point = points.get((name, rank))
                     ends = ["", ""] if point is None else [point.mean, point.error]
                     cells = [x if x == "" else f"{x:.9g}" for x in (at.risk, *ends)]
-                    table.writerow([view, name, rank, *cells])
-        return text.getvalue()
+                    table.append([view, name, rank, *cells])
+        return format_csv(table)

@@ -2,8 +2,6 @@ r"""The panel on the split of a task's samples into inner and outer samples, by 
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._support.looks import DASHES, FONT, INK, MARKERS, PALETTE, new_axes, set_log_ticks
+from .._support.tables import Row, format_csv
 from .._support.types import F64
 from ..config.options import Init
 from ..methods import ANIL
@@ -193,19 +192,17 @@ class Split:
 
     def _table(self, series: list[Series]) -> str:
         """Format predictions and simulated floors as CSV."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["noise", "m_in", "m_out", "predicted", "simulated", "low", "high", "best"])
+        table: list[Row] = [
+            ["noise", "m_in", "m_out", "predicted", "simulated", "low", "high", "best"]
+        ]
         for each in series:
             points = zip(each.mean, each.low, each.high, strict=True)
             simulated = dict(zip(each.m_in.tolist(), points, strict=True))
             for m_in, predicted in enumerate(each.predicted, start=1):
                 numbers = [f"{x:.9g}" for x in simulated.get(m_in, ())] or ["", "", ""]
                 best = "yes" if m_in == each.best else "no"
-                table.writerow(
-                    [each.noise, m_in, self.m - m_in, f"{predicted:.9g}", *numbers, best]
-                )
-        return text.getvalue()
+                table.append([each.noise, m_in, self.m - m_in, f"{predicted:.9g}", *numbers, best])
+        return format_csv(table)
 
     def _claims(self, series: Series, n: int) -> Iterator[Claim]:
         """Claim that simulated floors are the predicted ones, and that no split beats the best one.
