@@ -3,10 +3,13 @@ r"""Claims of the paper and of the theory: the expected and the observed value o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from .._support.tables import format_csv
+from .._support.types import F64
 
 HEADER = ("holds", "panel", "quantity", "expected", "least", "most", "observed", "source")
 # Source of numbers that no formula gives: an independent simulation of the same runs, which shares
@@ -86,6 +89,42 @@ def near_on_logarithms(expected: float, error: float = 0.0) -> tuple[float, floa
     """
     width = math.hypot(max(EXPONENT * abs(math.log(expected)), 0.1), 3 * error)
     return expected * math.exp(-width), min(1.0, expected * math.exp(width))
+
+
+def claim_floors(
+    panel: str, name: str, ratio: F64, n: int, widths: tuple[float, float]
+) -> Iterator[Claim]:
+    r"""Claim that runs on n tasks in a round end at the floors (59).
+
+    The dist of a run on n tasks exceeds that of the limit by a term of order n^(-1/2).
+
+    Parameters
+    ----------
+    panel, name : str
+        Name of the panel, and of the runs within the panel.
+    ratio : ndarray
+        Values of dist at the end over their predictions.
+    n : int
+        Number of tasks in a round.
+    widths : (float, float)
+        Accepted deviations from 1 of the median, and of the least and the largest ratio, in units
+        of n^(-1/2).
+
+    Yields
+    ------
+    Claim
+        Claims of the median, the least and the largest ratio.
+    """
+    middle, extreme = (width / math.sqrt(n) for width in widths)
+    for quantity, observed, width in (
+        ("median", np.median(ratio), middle),
+        ("least", ratio.min(), extreme),
+        ("largest", ratio.max(), extreme),
+    ):
+        yield Claim(
+            panel=panel, quantity=f"{name}: {quantity} of dist at the end over its prediction",
+            expected=1.0, least=1 - width, most=1 + width, source="(59)", observed=float(observed),
+        )  # fmt: skip
 
 
 def as_csv(claims: Sequence[Claim]) -> str:

@@ -20,7 +20,7 @@ from ..runs.outcome import DivergenceWarning, Status
 from ..runs.train import train
 from ..tasks.linear import LinearTasks
 from ..theory.floors import floor, largest_beta
-from .claims import Claim
+from .claims import Claim, claim_floors
 from .experiment import Findings, label_axes
 
 if TYPE_CHECKING:
@@ -280,10 +280,7 @@ class Phase:
         return format_csv(table)
 
     def _claims(self, each: Map, n: int) -> Iterator[Claim]:
-        """Claim that runs settle at the predicted floor below the boundary, and not above it.
-
-        The dist of a run on n tasks exceeds that of the limit by a term of order n^(-1/2).
-        """
+        """Claim that runs settle at the predicted floor below the boundary, and not above it."""
         name = "m_in = inf" if each.m_in is None else f"m_in = {each.m_in}"
         stable = each.products * APART <= each.boundary[:, None]
         unstable = each.products >= APART * each.boundary[:, None]
@@ -302,16 +299,7 @@ class Phase:
                 source="(59)", observed=float(wrong.sum()),
             )  # fmt: skip
         ratio = each.dist[stable] / each.predicted[stable]
-        for quantity, observed, width in (
-            ("median", float(np.median(ratio)), 1.0),
-            ("least", float(ratio.min()), 5.0),
-            ("largest", float(ratio.max()), 5.0),
-        ):
-            yield Claim(
-                panel=NAME, quantity=f"{name}: {quantity} of dist at the end over its prediction",
-                expected=1.0, least=1 - width / math.sqrt(n), most=1 + width / math.sqrt(n),
-                source="(59)", observed=observed,
-            )  # fmt: skip
+        yield from claim_floors(NAME, name, ratio, n, widths=(1.0, 5.0))
 
 
 def edges(centres: F64) -> F64:

@@ -20,7 +20,7 @@ from ..runs.summary import student_quantile
 from ..runs.train import train
 from ..tasks.linear import LinearTasks
 from ..theory.floors import floor
-from .claims import Claim
+from .claims import Claim, claim_floors
 from .experiment import Findings, label_axes
 
 if TYPE_CHECKING:
@@ -205,22 +205,10 @@ class Split:
         return format_csv(table)
 
     def _claims(self, series: Series, n: int) -> Iterator[Claim]:
-        """Claim that simulated floors are the predicted ones, and that no split beats the best one.
-
-        The dist of a run on n tasks exceeds that of the limit by a term of order n^(-1/2).
-        """
+        """Claim that simulated floors are as predicted, and that no split beats the best one."""
         name = f"sigma = {series.noise:g}"
         ratio = series.mean / series.predicted[series.m_in.astype(np.int64) - 1]
-        for quantity, observed, width in (
-            ("median", float(np.median(ratio)), 1.3),
-            ("least", float(ratio.min()), 4.0),
-            ("largest", float(ratio.max()), 4.0),
-        ):
-            yield Claim(
-                panel=NAME, quantity=f"{name}: {quantity} of dist at the end over its prediction",
-                expected=1.0, least=1 - width / math.sqrt(n), most=1 + width / math.sqrt(n),
-                source="(59)", observed=observed,
-            )  # fmt: skip
+        yield from claim_floors(NAME, name, ratio, n, widths=(1.3, 4.0))
         best = float(series.mean[series.m_in == series.best][0])
         yield Claim(
             panel=NAME, quantity=f"{name}: least dist over that of the split m_in = {series.best}",
