@@ -11,6 +11,7 @@ import numpy as np
 
 from ._support import check
 from .config.options import Init
+from .config.start import STARTS, named_start
 from .methods import ANIL
 from .outer_step import OuterStep
 from .runs.result import Result
@@ -333,8 +334,8 @@ class _Followed(NamedTuple):
 def _resolve_start(init: Init | str) -> Init:
     """Return the start of a plan."""
     if isinstance(init, str):
-        check.choice("init", init, ("random", "methodical"))
-        return Init() if init == "random" else Init(dist=0.7)
+        check.choice("init", init, STARTS)
+        return named_start(init)
     if type(init) is not Init:
         raise TypeError(f"init must be 'random', 'methodical' or an Init; got {check.show(init)}")
     return init

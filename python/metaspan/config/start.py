@@ -87,6 +87,11 @@ def resolve_start(
     return init, size
 
 
+def named_start(name: str) -> Init:
+    """Return the law of a start in `STARTS`."""
+    return Init() if name == "random" else Init(dist=0.7)
+
+
 def _law_of_start(init: object, method: Method) -> Init:
     """Return the law of a start; it is given by a name, as an estimator or as an Init."""
     from ..estimators import names  # noqa: PLC0415  (estimators build on configurations)
@@ -96,7 +101,7 @@ def _law_of_start(init: object, method: Method) -> Init:
     if isinstance(init, str):
         check.choice("init", init, (*STARTS, *names.NAMES))
         if init in STARTS:
-            return Init() if init == "random" else Init(dist=0.7)
+            return named_start(init)
         init = names.resolve_estimator(init, {})
     if isinstance(init, AltGDmin) or names.is_estimator(init):
         init = FittedStart(estimator=init)
