@@ -18,6 +18,7 @@ CORE_ROOMS = (
     {"data"},
     {"sweeps"},
     {"in_law"},
+    {"cuda"},
     {"engines"},
 )
 # A module imports, when it is itself imported, only what is in its own room or on an earlier line;

@@ -1,0 +1,36 @@
+// How device code is written so that nvcc and, against the emulator of the tests, a C++ compiler
+// compile it unchanged.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#if defined(__CUDACC__)
+
+/// Launches a kernel: METASPAN_LAUNCH((kernel<double, 8>), grid, block, shared_bytes,
+/// stream)(args).
+#define METASPAN_LAUNCH(kernel, grid, block, shared, stream) \
+  kernel<<<(grid), (block), (shared), static_cast<cudaStream_t>(stream)>>>
+
+/// Dynamic shared memory of a kernel, as `type name[]`.
+#define METASPAN_SHARED(type, name)                             \
+  extern __shared__ __align__(16) unsigned char shared_bytes[]; \
+  type* name = reinterpret_cast<type*>(shared_bytes)
+
+namespace metaspan::cuda {
+
+/// Reads and writes of arrays in device memory whose bytes a floor counts; the emulator counts
+/// them.
+template <class T>
+__device__ inline T load_global(const T* p) {
+  return *p;
+}
+template <class T>
+__device__ inline void store_global(T* p, T value) {
+  *p = value;
+}
+
+}  // namespace metaspan::cuda
+
+#else
+#include "emulator.hpp"  // defines the same names
+#endif
