@@ -6,18 +6,10 @@
 
 #include <cstddef>
 
+#include "distance_math.hpp"
 #include "trials.hpp"
 
 namespace metaspan::kernels {
-
-/// The largest k for which the kernel takes less time than a tridiagonal eigenvalue solver.
-constexpr std::ptrdiff_t kMostAngles = 8;
-
-/// Doubles of scratch memory for each column of a panel: the equations of R M^{-1}, (k, k + e), and
-/// three matrices (k, k), which hold a Gram matrix, its power, and the square of the power.
-constexpr std::ptrdiff_t distance_scratch(std::ptrdiff_t k, std::ptrdiff_t e) {
-  return k * (k + e) + 3 * k * k;
-}
 
 /// Computes the sine of the largest principal angle, (20), of states Z = [M; R] with k = k_star,
 /// one state per column. The sine is 1 if M is singular or if R M^{-1} is not finite. The function

@@ -131,6 +131,7 @@ def test_core_headers_include_in_no_circle(house):
 
 def test_kernels_include_only_kernels(house):
     kernels = {Path(p).name for p in house.files("cpp/kernels/**/*.hpp")}
+    kernels.add("metaspan/base/host_device.hpp")  # marks what a CUDA device compiles too
     system = re.compile(r"\w+|\w+intrin\.h|std\w+\.h")  # <cmath>, <immintrin.h>
     wrong = [
         f"{path} includes {other}"
