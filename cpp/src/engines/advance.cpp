@@ -65,6 +65,20 @@ void Trial::end_round(bool stepped) {
   }
 }
 
+/// Appends the rows of the recorded rounds and takes the round and the status of the device.
+void Trial::adopt(const Plan& plan, Index round, TrialStatus status, Index rows, const double* dist,
+                  Index stride) {
+  const Index first = ceil_div(round_, plan.record_every) * plan.record_every;
+  for (Index i = 0; i < rows; ++i) {
+    const double value = dist == nullptr ? 1 : dist[i * stride];
+    row_rounds.push_back(first + i * plan.record_every);
+    row_values.insert(row_values.end(), plan.records.size(), value);
+    was_apart_ = value > 0;
+  }
+  round_ = round;
+  status_ = status;
+}
+
 /// Appends a row for the current state, without a step; this is the row after the last round. The
 /// losses of the row are those of the next round's tasks. If no record needs outputs of tasks, no
 /// gradient is computed.
@@ -110,8 +124,7 @@ double Trial::step_size() const {
 }
 
 /// Applies the stop rules to the row just recorded. The distance is read from the row if `dist` is
-/// one of the records; otherwise it is measured if a rule needs it. Convergence is tested first: a
-/// distance at or below stop_dist is convergence even if it is below kLeastDist too.
+/// one of the records; otherwise it is measured if a rule needs it.
 TrialStatus Trial::judge(const Plan& plan, int threads, const double* known_dist) {
   const auto recorded = std::find(plan.records.begin(), plan.records.end(), Record::dist);
   double dist = 1;
@@ -124,13 +137,9 @@ TrialStatus Trial::judge(const Plan& plan, int threads, const double* known_dist
   } else if (plan.stop_dist > 0) {
     dist = known_dist != nullptr ? *known_dist : meter_.dist(engine_->coordinates(threads));
   }
-  if (dist <= plan.stop_dist && plan.stop_dist > 0) return TrialStatus::converged;
-  // If the distance is 0 in this row and was above 0 in an earlier row, it has fallen below the
-  // smallest double between two rows, (14). A distance that has always been 0, as for a start on
-  // the truth, is not an underflow.
-  if (engine_->resolves_distance() && dist < kLeastDist && (dist > 0 || was_apart_)) {
-    return TrialStatus::underflow;
-  }
+  const TrialStatus status =
+      judge_distance(dist, plan.stop_dist, engine_->resolves_distance(), was_apart_);
+  if (status != TrialStatus::live) return status;
   was_apart_ = dist > 0;
   if (plan.stop_loss > 0 && tasks_.mean_loss(2) <= plan.stop_loss) {
     return TrialStatus::converged;

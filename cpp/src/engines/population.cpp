@@ -156,9 +156,16 @@ class Population final : public PopulationEngine {
     return {blocks_, w_blocks_, frame_};
   }
   HeadSource& heads() override { return heads_; }
+  const Vec& current_head() const override { return w_; }
   void replace(Column Z, Column w) override {
     Z_.reshaped<Eigen::RowMajor>() = Z;
     w_ = w;
+    is_measured_ = false;
+  }
+  void take_gradient(Index round, Column grad_B, Column grad_w) override {
+    round_ = round;
+    grad_.reshaped<Eigen::RowMajor>() = grad_B;
+    grad_w_ = grad_w;
   }
   Mat grad_B() const override { return grad_.topRows(Z_.rows()); }
   const Vec& grad_w() const override { return grad_w_; }

@@ -57,8 +57,10 @@ class PopulationTrials final : public TrialPanel {
     put(loaded.head(), column, w_);
   }
   void store(Index column) override {
-    engines_[static_cast<std::size_t>(column)]->replace(Strided(Z_.data() + column, rows() * k()),
-                                                        Strided(w_.data() + column, k()));
+    const Eigen::InnerStride<> stride(kWidth);
+    engines_[static_cast<std::size_t>(column)]->replace(
+        Strided(Z_.data() + column, rows() * k(), stride),
+        Strided(w_.data() + column, k(), stride));
   }
   void drop(Index column) override {
     engines_[static_cast<std::size_t>(column)] = nullptr;

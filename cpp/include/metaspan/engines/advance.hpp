@@ -5,11 +5,9 @@
 #include <memory>
 
 #include "metaspan/engines/engine.hpp"
+#include "metaspan/geometry/trial_rules.hpp"
 
 namespace metaspan {
-
-/// The status of a trial; only a live trial advances.
-enum class TrialStatus { live = 0, converged = 1, diverged = 2, underflow = 3 };
 
 /// What to record, how often, and when to stop.
 struct Plan {
@@ -26,10 +24,6 @@ struct Plan {
     return factors == nullptr ? 1 : factors[round - first_factor];
   }
 };
-
-/// Distances below this value depend on denormal numbers and have lost their accuracy: a trial
-/// whose distance falls below it ends with the status underflow.
-constexpr double kLeastDist = 1e-300;
 
 /// One trial: its engine, its round and status, and the rows recorded since the last drop_rows().
 class Trial {
@@ -56,6 +50,12 @@ class Trial {
   /// Ends the round; the trial has diverged if no step was taken.
   void end_round(bool stepped);
 
+  /// Adopts rounds that a device has run by the rules of advance(), up to `round`. The row of every
+  /// recorded round has the distance alone or, if the plan has no records, no number.
+  void adopt(const Plan& plan, Index round, TrialStatus status, Index rows,
+             const double* dist,  // (rows,), `stride` apart; null if the plan needs no distance
+             Index stride);
+
   /// Records a row of the current state and applies the stop rules, without a step.
   void measure(const Plan& plan, const double* heads, int threads, Cancel* cancel);
 
@@ -63,6 +63,8 @@ class Trial {
   Index row_columns(const Plan& plan) const;
   Index round() const { return round_; }
   TrialStatus status() const { return status_; }
+  /// Whether the distance in the previous row was above 0.
+  bool was_apart() const { return was_apart_; }
   Engine& engine() const { return *engine_; }
 
   void drop_rows() {
@@ -83,7 +85,7 @@ class Trial {
   Index round_;
   Method method_;
   TrialStatus status_ = TrialStatus::live;
-  bool was_apart_ = false;  // whether the distance in the previous row was above 0
+  bool was_apart_ = false;
   Meter meter_;
   TaskOutputs tasks_;
   const Mat no_state_;

@@ -2,11 +2,11 @@
 // coordinates (13), at a cost that does not depend on d.
 #pragma once
 
-#include <cmath>
 #include <memory>
 
 #include "metaspan/algebra/method.hpp"
 #include "metaspan/engines/trial_panel.hpp"
+#include "metaspan/geometry/trial_rules.hpp"
 #include "metaspan/random/heads.hpp"
 #include "trials.hpp"
 
@@ -35,12 +35,17 @@ class PopulationEngine : public Engine {
   virtual const Mat& frame() const = 0;
   using Engine::coordinates;
   virtual const Mat& coordinates() const = 0;
-  // A panel of trials uses these members: it draws heads from heads() and writes the state after
-  // its rounds by replace().
+  // A panel of trials and a device use these members: they draw heads from heads(), and write the
+  // state after their rounds by replace().
   virtual HeadSource& heads() = 0;
-  using Column = Eigen::Map<const Vec, 0, Eigen::InnerStride<kernels::kTrials>>;
+  virtual const Vec& current_head() const = 0;  // (parameters,)  w, also if head() is an average
+  using Column = Eigen::Map<const Vec, 0, Eigen::InnerStride<>>;
   virtual void replace(Column Z,       // (rows k,)  [M; R], row by row
-                       Column w) = 0;  // (k,)
+                       Column w) = 0;  // (parameters,)
+  /// Takes the gradient of a round, which a device has computed, for the next step().
+  virtual void take_gradient(Index round,
+                             Column grad_B,       // (rows k,)  and the rows of H, (14)
+                             Column grad_w) = 0;  // (parameters,)
   // The gradient of the last call of gradient(), in coordinates and in the frame Q.
   virtual Mat grad_B() const = 0;         // (k_star + e, k)
   virtual const Vec& grad_w() const = 0;  // (parameters,)
@@ -70,12 +75,5 @@ std::unique_ptr<TrialPanel> make_population_panel(const Method& method, const Sh
 
 /// Returns the work of a round of one trial if `sizes.trials` trials run in panels.
 Work work_of_panels(const Method& method, const RoundSizes& sizes);
-
-/// Whether a step of size beta keeps `count` numbers finite. The magnitudes of the numbers before
-/// the step are at most `state`, and the magnitudes of their gradients at most `gradient`. The test
-/// bounds the sum of the new magnitudes, so it does not depend on the order of the numbers.
-inline bool stays_finite(double state, double gradient, double beta, Index count) {
-  return std::isfinite(static_cast<double>(count) * (state + beta * gradient));
-}
 
 }  // namespace metaspan

@@ -59,11 +59,15 @@ class HeadSource {
   Mat rows(Index n) const;
 
   Index k_star() const { return law_.k_star; }
-
- private:
+  /// Whether heads are drawn, and neither passed by the caller nor taken from a table.
   bool draws() const {
     return law_.kind == HeadLaw::Kind::gaussian || law_.kind == HeadLaw::Kind::sphere;
   }
+  const HeadLaw& law() const { return law_; }
+  std::uint64_t seed() const { return seed_; }
+  std::uint64_t trial() const { return trial_; }
+
+ private:
   void draw(Index first, Index tasks, Index width, double* out) const;  // standard normals
   void place(double* out, Index width) const;  // transforms standard normals to the law, in place
 
