@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("cpp", "python", "tests", "bench", "examples", "docs", ".ci", ".github")
 TEXT = {
-    *(".hpp", ".cpp", ".cmake", ".py", ".pyi", ".md", ".txt"),
+    *(".hpp", ".cpp", ".cu", ".cuh", ".h", ".cmake", ".py", ".pyi", ".md", ".txt"),
     *(".cff", ".json", ".toml", ".yaml", ".yml"),
 }
 
@@ -65,7 +65,7 @@ class House:
         return tree_of(path)
 
     def cpp(self):
-        return self.files("cpp/**/*.hpp", "cpp/**/*.cpp")
+        return self.files("cpp/**/*.hpp", "cpp/**/*.cpp", "cpp/**/*.cu", "cpp/**/*.cuh")
 
     def python(self):
         """Modules of the package by name, such as `train` and `study.fits`."""
@@ -84,7 +84,7 @@ class House:
         text = self.text(path)
         if path.endswith(".md"):
             return text
-        if path.endswith((".hpp", ".cpp")):
+        if path.endswith((".hpp", ".cpp", ".cu", ".cuh", ".h")):
             return re.sub(r"^.*?(?://([^\n]*))?$", lambda m: m[1] or "", text, flags=re.MULTILINE)
         lines = [""] * (text.count("\n") + 1)
         for token in tokenize.generate_tokens(io.StringIO(text).readline):

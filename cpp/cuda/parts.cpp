@@ -1,0 +1,23 @@
+// The parts of the device module.
+#include "parts.hpp"
+
+namespace metaspan::cuda {
+
+const Module& module() {
+  static const Module parts = {
+      METASPAN_VERSION,
+
+      &runtime(),
+
+      nullptr,  // algebra
+
+      nullptr,  // sweeps
+
+      nullptr,  // population
+
+      nullptr,  // collapsed
+  };
+  return parts;
+}
+
+}  // namespace metaspan::cuda

@@ -1,0 +1,15 @@
+// The parts of the device module. Every part is made on first use and never destroyed, since the
+// driver may be gone when static objects are.
+#pragma once
+
+#include "metaspan/cuda/module.hpp"
+
+namespace metaspan::cuda {
+
+/// Memory and streams of the first device of this process.
+Runtime& runtime();
+
+/// All parts, for the core.
+const Module& module();
+
+}  // namespace metaspan::cuda
