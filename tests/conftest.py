@@ -50,6 +50,15 @@ def pytest_cmdline_main(config):
         option.loadscopereorder = False
 
 
+def pytest_runtest_setup(item):
+    """Give tests marked `cuda` a device, or skip them where no device module is built."""
+    if item.get_closest_marker("cuda"):
+        from devices import select_module  # noqa: PLC0415 - loads the package, not before its time
+
+        if not select_module():
+            pytest.skip("no device module is built")
+
+
 @pytest.fixture
 def rng(request):
     """Return a generator seeded by the test's name: its numbers do not depend on other tests."""

@@ -78,6 +78,19 @@ def pause_threads() -> bool:
     release it.
     """
 
+class Device:
+    """The device of a device module, whose `module()` returns the capsule.
+
+    Raises ImportError for a module of another version, and RuntimeError if there is no driver or
+    no device.
+    """
+
+    def __init__(self, module: object) -> None: ...
+    @property
+    def free_bytes(self) -> int: ...
+    @property
+    def info(self) -> dict[str, Any]: ...
+
 def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     """Return the Philox4x32-10 block of a counter under a key."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ._device import describe_device
 from ._load import BUILT, core
 from ._support import cpus
 from .cost.machine import cost_model
@@ -55,7 +56,8 @@ def show_config() -> Configuration:
     -------
     Configuration
         A mapping that prints as a table: version, compiler, the instruction-set level that is
-        loaded and those that were built, threads, libraries, and the rates of the cost model. The
+        loaded and those that were built, the CUDA device or the reason why there is none, threads,
+        libraries, and the rates of the cost model. The
         first call on a machine measures these rates, which takes about a second, and keeps them in
         a file.
 
@@ -70,6 +72,7 @@ def show_config() -> Configuration:
         {
             **build,
             "instruction_sets_built": ", ".join(BUILT),
+            "device": describe_device(),
             "threads": cpus.default_threads(),
             "python": sys.version.split()[0],
             "numpy": np.__version__,

@@ -27,6 +27,7 @@ ROOMS = (
     {"_core_types"},
     {"_core", "_cpu"},
     {"_load"},
+    {"_device"},
     {"_support"},
     {"privacy"},
     {"outer_step"},

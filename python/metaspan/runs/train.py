@@ -238,8 +238,8 @@ def train(
         numbers of trials.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
-    device : {"cpu"}
-        The device that computes the rounds.
+    device : {"cpu", "cuda"}
+        The device that computes the rounds. "cuda" needs the device module, a driver and a card.
     dtype : {float32, float64} or None
         Dtype of a `B` of full size and of the data of a pool. None: the dtype of the batch; without
         a batch, that of `B0` or else of `B_star` if it is an array, and otherwise float64.

@@ -78,8 +78,9 @@ void Fibre::start(void (*entry)(void*), void* argument) {
   own_locals_ = nullptr;
 #if defined(__x86_64__)
   auto* top = reinterpret_cast<std::uint64_t*>(stack_ + kStackBytes);
-  std::uint64_t* frame = top - 8;  // r15, r14, r13, r12, rbx, rbp, the return address, and 0
-  std::memset(frame, 0, 8 * sizeof(*frame));
+  // r15, r14, r13, r12, rbx, rbp, the return address, and two words: calls keep 16-byte alignment.
+  std::uint64_t* frame = top - 9;
+  std::memset(frame, 0, 9 * sizeof(*frame));
   frame[3] = reinterpret_cast<std::uint64_t>(&Fibre::enter);
   frame[4] = reinterpret_cast<std::uint64_t>(this);
   frame[6] = reinterpret_cast<std::uint64_t>(&metaspan_start_fibre);

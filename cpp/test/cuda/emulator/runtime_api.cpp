@@ -170,12 +170,12 @@ std::string base_name(const std::string& expression) {
   return scope == std::string::npos ? name : name.substr(scope + 2);
 }
 
-/// Appends the names and the largest shapes of the kernels that ran to the file that the
-/// environment names.
-void write_coverage() {
-  const char* path = std::getenv("METASPAN_EMULATOR_COVERAGE");
+/// Writes the names and the largest shapes of the kernels that ran to the file that the environment
+/// names.
+void write_launches() {
+  const char* path = std::getenv("METASPAN_EMULATOR_LAUNCHES");
   if (path == nullptr) return;
-  std::FILE* file = std::fopen(path, "a");
+  std::FILE* file = std::fopen(path, "w");
   if (file == nullptr) return;
   for (const auto& [name, shape] : device().most) {
     std::fprintf(file, "%s %u %u\n", name.c_str(), shape.first, shape.second);
@@ -184,8 +184,8 @@ void write_coverage() {
 }
 
 /// Keeps the launch of most blocks among those of most warps, up to three of each.
-void record_coverage(const Shape& shape) {
-  static const bool is_registered = std::atexit(&write_coverage) == 0;
+void record_launch(const Shape& shape) {
+  static const bool is_registered = std::atexit(&write_launches) == 0;
   static_cast<void>(is_registered);
   const unsigned blocks = shape.grid.x * shape.grid.y * shape.grid.z;
   const unsigned warps = (shape.block.x * shape.block.y * shape.block.z + 31) / 32;
@@ -214,7 +214,7 @@ void launch(const Shape& shape, std::function<void()> body, cudaStream_t stream)
   const Guard guard(device().mutex);
   const cudaError_t error = has_device() ? check_shape(shape) : cudaErrorNoDevice;
   if (result(error) != cudaSuccess) return;
-  record_coverage(shape);
+  record_launch(shape);
   queue(stream, [shape, body = std::move(body)] {
     const Access access;
     run_grid(shape, body);

@@ -1,0 +1,43 @@
+r"""The devices that compute rounds, and which engines have a form for each."""
+
+from __future__ import annotations
+
+from .._device import open_device
+from .._support import check
+
+DEVICES = ("cpu", "cuda")
+
+# Whether an engine has a form for a CUDA device.
+ON_CUDA = {
+    # Both sweeps on data in device memory, or streamed to it.
+    "arrays": False,
+    # Both sweeps on rows that the device generates.
+    "sampled": False,
+    # A thread of the device owns a trial.
+    "population": False,
+    # A thread of the device owns a column of a trial.
+    "collapsed": False,
+    # One small problem a round, for which a device is too wide.
+    "limit": False,
+}
+
+
+def check_device(device: str, engine: str) -> str:
+    """Return the device; raise an error if it cannot run the engine or cannot be opened.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `device` is not one of `DEVICES`, or if the engine has no form for it.
+    ImportError, RuntimeError
+        If the device module or the device is missing.
+    """
+    check.choice("device", device, DEVICES)
+    if device == "cpu":
+        return device
+    if not ON_CUDA[engine]:
+        able = [name for name, has_form in ON_CUDA.items() if has_form]
+        others = f"; on 'cuda' run {check.words(able)}" if able else ""
+        raise ValueError(f"device must be 'cpu' for the engine {engine!r}{others}; got {device!r}")
+    open_device()
+    return device

@@ -1,0 +1,37 @@
+"""The device module of tests marked `cuda`: that of a card, or the emulated one."""
+
+from functools import cache
+from importlib.util import find_spec
+
+from metaspan import _device
+
+EMULATED = "metaspan._cuda_emulated"
+
+
+@cache
+def select_module():
+    """Make `device="cuda"` use a card, or else the emulated module; return whether one is built.
+
+    Scripts that tests run in processes of their own call it too.
+    """
+    if find_spec("metaspan._cuda"):
+        try:
+            _device.open_device()
+        except RuntimeError:
+            pass  # built here, and no card: the emulated module may be built beside it
+        else:
+            return True
+    if find_spec(EMULATED):
+        _device.use_modules(EMULATED)
+        return True
+    return False
+
+
+def emulator():
+    """Return the emulated module, whose functions set and count what a card has; None on a card."""
+    assert select_module()
+    if EMULATED not in _device.MODULES:
+        return None
+    from metaspan import _cuda_emulated  # noqa: PLC0415
+
+    return _cuda_emulated
