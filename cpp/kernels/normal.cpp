@@ -7,91 +7,12 @@
 #include <cstring>
 
 #include "lanes.hpp"
+#include "normal_math.hpp"
 
 namespace metaspan::kernels {
 namespace {
 
 constexpr int kMany = kPairsAtOnce;
-constexpr std::uint32_t kMul0 = 0xD2511F53, kMul1 = 0xCD9E8D57;
-constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
-constexpr int kPhiloxRounds = 10;
-
-/// Return the double with the given bits, and the bits of a double.
-double from_bits(std::uint64_t bits) {
-  double x;
-  std::memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
-std::uint64_t to_bits(double x) {
-  std::uint64_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
-
-constexpr std::uint64_t kOneBits = 0x3FF0000000000000;       // of 1.0
-constexpr std::uint64_t kSqrtHalfBits = 0x3FE6A09E667F3BCD;  // of sqrt(1/2)
-constexpr std::uint64_t kMantissa = 0x000FFFFFFFFFFFFF;
-
-/// Returns log(u) for u > 0 that is not denormal. Let u = 2^e m with m in [sqrt(1/2), sqrt(2)), f =
-/// m - 1 and s = f/(2 + f). Then log m = log((1+s)/(1-s)) = f - f^2/2 + s (f^2/2 + R), where s R is
-/// the odd series of log((1+s)/(1-s)) without its first term. To keep rounding errors small, the
-/// largest term f is added last, and log 2 is added in two parts.
-inline double log_positive(double u) {
-  constexpr double kLn2Hi = 0x1.62e42feep-1, kLn2Lo = 0x1.a39ef35793c76p-33;
-  const std::uint64_t shifted = to_bits(u) + (kOneBits - kSqrtHalfBits);
-  // Converts an integer below 2^52 to a double: if the low bits of the double 2^52 are replaced by
-  // the integer, the value of the double is 2^52 plus the integer.
-  const double e = from_bits((shifted >> 52) | 0x4330000000000000) - (0x1p52 + 1023.0);
-  const double f = from_bits((shifted & kMantissa) + kSqrtHalfBits) - 1.0;
-  const double s = f / (2.0 + f);
-  const double z = s * s;
-  // 2/3 + 2/5 z + 2/7 z^2 + ...: z < 0.0295, so the omitted terms are less than 2^-57 times the
-  // sum.
-  double series = 2.0 / 23;
-  series = series * z + 2.0 / 21;
-  series = series * z + 2.0 / 19;
-  series = series * z + 2.0 / 17;
-  series = series * z + 2.0 / 15;
-  series = series * z + 2.0 / 13;
-  series = series * z + 2.0 / 11;
-  series = series * z + 2.0 / 9;
-  series = series * z + 2.0 / 7;
-  series = series * z + 2.0 / 5;
-  series = series * z + 2.0 / 3;
-  const double half_square = 0.5 * f * f;
-  return e * kLn2Hi - ((half_square - (s * (half_square + series * z) + e * kLn2Lo)) - f);
-}
-
-/// Returns sin(pi/2 g) for |g| <= 1/2 by Taylor's series in g. The first coefficient of the series,
-/// pi/2, is split into two doubles, so that rounding pi/2 causes no error.
-inline double sin_quarter(double g) {
-  constexpr double kHalfPi = 0x1.921fb54442d18p+0, kHalfPiRest = 0x1.1a62633145c07p-54;
-  const double z = g * g;
-  double series = 0x1.aaec32af93359p-38;  // (pi/2)^17 / 17!
-  series = series * z - 0x1.6fadb9f155744p-31;
-  series = series * z + 0x1.e8f434d018d63p-25;
-  series = series * z - 0x1.e3074fde8871fp-19;
-  series = series * z + 0x1.50783487ee782p-13;
-  series = series * z - 0x1.32d2cce62bd86p-8;
-  series = series * z + 0x1.466bc6775aae2p-4;
-  series = series * z - 0x1.4abbce625be53p-1;
-  return g * kHalfPi + g * (kHalfPiRest + series * z);
-}
-
-/// Returns cos(pi/2 g) for |g| <= 1/2 by Taylor's series.
-inline double cos_quarter(double g) {
-  const double z = g * g;
-  double series = 0x1.20c62c2f2d7f5p-34;  // (pi/2)^16 / 16!
-  series = series * z - 0x1.b6e24f44b128fp-28;
-  series = series * z + 0x1.f9d38a3763cc3p-22;
-  series = series * z - 0x1.a6d1f2a204a8cp-16;
-  series = series * z + 0x1.e1f506891babbp-11;
-  series = series * z - 0x1.55d3c7e3cbffap-6;
-  series = series * z + 0x1.03c1f081b5ac4p-2;
-  series = series * z - 0x1.3bd3cc9be45dep+0;
-  return 1.0 + series * z;
-}
 
 /// One key for all blocks; word() returns the words of the key for each round of Philox.
 struct OneKey {
@@ -152,103 +73,32 @@ template <int Count>
 inline void transform_blocks(const std::uint64_t x[4][Count], double* a, double* b) {
   double radius[Count], sine[Count], cosine[Count];
   for (int i = 0; i < Count; ++i) {
-    const std::uint64_t u_bits = (x[0][i] << 20) | (x[1][i] >> 12);
-    const double u = (from_bits(u_bits | kOneBits) - 1.0) + 0x1p-53;
-    radius[i] = -2.0 * log_positive(u);
+    radius[i] = -2.0 * log_positive(uniform_of(x[0][i], x[1][i]));
   }
   for (int i = 0; i < Count; ++i) radius[i] = std::sqrt(radius[i]);
   for (int i = 0; i < Count; ++i) {
-    const std::uint64_t g_bits = ((x[2][i] & 0x3FFFFFFF) << 22) | (x[3][i] >> 10);
-    const double g = (from_bits(g_bits | kOneBits) - 1.5) + 0x1p-53;
+    const double g = angle_of(x[2][i], x[3][i]);
     sine[i] = sin_quarter(g);
     cosine[i] = cos_quarter(g);
   }
   for (int i = 0; i < Count; ++i) {
-    const std::uint64_t quadrant = x[2][i] >> 30;
-    const std::uint64_t sin_bits = to_bits(radius[i] * sine[i]);
-    const std::uint64_t cos_bits = to_bits(radius[i] * cosine[i]);
-    // Rotates by q quarter turns: sine and cosine are swapped in odd quadrants, and their signs
-    // depend on the quadrant. The swap and the signs are made by bit operations, since the
-    // processor cannot predict branches on random bits.
-    const std::uint64_t swap = (sin_bits ^ cos_bits) & (0 - (quadrant & 1));
-    const std::uint64_t a_sign = ((quadrant ^ (quadrant >> 1)) & 1) << 63;
-    const std::uint64_t b_sign = (quadrant >> 1) << 63;
-    a[i] = from_bits((cos_bits ^ swap) ^ a_sign);
-    b[i] = from_bits((sin_bits ^ swap) ^ b_sign);
+    rotate(x[2][i] >> 30, radius[i] * cosine[i], radius[i] * sine[i], a[i], b[i]);
   }
 }
 
-/// Computes two uniforms in (0, 1) from each of `Count` blocks of random words. For each uniform,
-/// 52 random bits fill the mantissa of a double in [1, 2). Then 1 is subtracted and half a unit of
-/// the last bit is added, so that 0 cannot occur.
+/// Computes two uniforms in (0, 1) from each of `Count` blocks of random words.
 template <int Count>
 inline void uniform_blocks(const std::uint64_t x[4][Count], double* u, double* v) {
   for (int i = 0; i < Count; ++i) {
-    const std::uint64_t u_bits = (x[0][i] << 20) | (x[1][i] >> 12);
-    const std::uint64_t v_bits = (x[2][i] << 20) | (x[3][i] >> 12);
-    u[i] = (from_bits(u_bits | kOneBits) - 1.0) + 0x1p-53;
-    v[i] = (from_bits(v_bits | kOneBits) - 1.0) + 0x1p-53;
+    u[i] = uniform_of(x[0][i], x[1][i]);
+    v[i] = uniform_of(x[2][i], x[3][i]);
   }
 }
 
-/// Returns the candidate for a chi-square that is computed from the normal x, or -1 if the uniform
-/// u rejects this candidate.
-///
-/// The candidate for Gamma(a) is a_0 (1 + t)^3 with t = c x, c = 1 / sqrt(9 a_0) and a_0 = a - 1/3.
-/// The logarithm of the probability of accepting this candidate is x^2/2 + a_0 (1 - (1+t)^3 + 3
-/// log(1+t)). Since 9 a_0 t^2 = x^2, the terms in t and t^2 cancel exactly. The logarithm is
-/// therefore a_0 (3 (log(1+t) - t + t^2/2) - t^3), and its power series in t begins with -3/4 a_0
-/// t^4. For small t the power series is summed, because the closed form would lose all digits for
-/// a_0 as large as 10^15. Both the power series and the closed form are computed, and one of the
-/// two is selected, so that the loop over tasks has no branch.
-inline double candidate(double a_0, double c, double x, double u) {
-  const double t = c * x;
-  const bool inside = t > -1;
-  const double s = inside ? t : 0.0;
-  double series = 3.0 / 15 - s * (3.0 / 16);
-  series = 3.0 / 14 - s * series;
-  series = 3.0 / 13 - s * series;
-  series = 3.0 / 12 - s * series;
-  series = 3.0 / 11 - s * series;
-  series = 3.0 / 10 - s * series;
-  series = 3.0 / 9 - s * series;
-  series = 3.0 / 8 - s * series;
-  series = 3.0 / 7 - s * series;
-  series = 3.0 / 6 - s * series;
-  series = 3.0 / 5 - s * series;
-  series = 3.0 / 4 - s * series;
-  const double square = s * s;
-  const double near = -square * square * series;
-  const double far = 3 * (log_positive(1 + s) - s + square / 2) - square * s;
-  const double rest = std::abs(s) < 0.05 ? near : far;
-  const bool taken = inside & (log_positive(u) < a_0 * rest);
-  return taken ? 2 * a_0 * (1 + s) * (1 + s) * (1 + s) : -1.0;
-}
-
-/// Replaces each normal in a row of tasks by the result of candidate(). The loop is in a separate
-/// function so that the compiler vectorises it.
+/// Replaces each normal in a row of tasks by the result of chi_square_candidate(). The loop is in a
+/// separate function so that the compiler vectorises it.
 inline void candidates(double a_0, double c, const double* __restrict u, double* __restrict x) {
-  for (int t = 0; t < kTasks; ++t) x[t] = candidate(a_0, c, x[t], u[t]);
-}
-
-/// Draws further candidates for one chi-square, whose first candidate was rejected, until a
-/// candidate is accepted.
-double retry(const std::uint32_t key[2], std::uint32_t task, std::uint32_t row, std::uint32_t set,
-             double dof) {
-  const double a_0 = dof / 2 - 1.0 / 3, c = 1 / std::sqrt(9 * a_0);
-  for (std::uint32_t attempt = 1;; ++attempt) {
-    double x, other, u[kLane], v[kLane];
-    normal_pairs(key, task, row, set, 2 * attempt, 1, &x, &other);
-    std::uint64_t words[4][kLane] = {};
-    words[0][0] = task;
-    words[1][0] = row;
-    words[2][0] = set;
-    words[3][0] = 2 * attempt + 1;
-    philox_blocks<kLane>(OneKey{key}, words);
-    uniform_blocks<kLane>(words, u, v);
-    const double chi_square = candidate(a_0, c, x, u[0]);
-    if (chi_square > 0) return chi_square;
-  }
+  for (int t = 0; t < kTasks; ++t) x[t] = chi_square_candidate(a_0, c, x[t], u[t]);
 }
 
 /// The kind of the two numbers into which a block is transformed: normals or uniforms.
@@ -304,10 +154,8 @@ inline void pairs(const std::uint32_t key[2], std::uint32_t first, const std::ui
 }  // namespace
 
 void philox(const std::uint32_t key[2], const std::uint32_t counter[4], std::uint32_t out[4]) {
-  std::uint64_t x[4][kLane] = {};
-  for (int w = 0; w < 4; ++w) x[w][0] = counter[w];
-  philox_blocks<kLane>(OneKey{key}, x);
-  for (int w = 0; w < 4; ++w) out[w] = static_cast<std::uint32_t>(x[w][0]);
+  std::memcpy(out, counter, 4 * sizeof(std::uint32_t));
+  philox_block(key[0], key[1], out);
 }
 
 void philox_words(const std::uint32_t key[2], std::ptrdiff_t count, const std::uint32_t* c0,
@@ -477,7 +325,7 @@ void chi_square_panel(const std::uint32_t key[2], std::uint32_t first_task, std:
     uniform_blocks<kBlocks>(words, u[0], u[1]);
     const std::ptrdiff_t count = rows - row < 2 * kPairs ? rows - row : 2 * kPairs;
     for (std::ptrdiff_t i = 0; i < count; ++i) {
-      const double a_0 = dof[row + i] / 2 - 1.0 / 3, c = 1 / std::sqrt(9 * a_0);
+      const auto [a_0, c] = chi_square_shape<double>(dof[row + i]);
       candidates(a_0, c, u[i % 2] + i / 2 * kTasks, x + (row + i) * kTasks);
     }
     for (std::ptrdiff_t i = 0; i < count * kTasks; ++i) {
@@ -485,14 +333,15 @@ void chi_square_panel(const std::uint32_t key[2], std::uint32_t first_task, std:
       if (chi_square > 0) continue;
       const std::ptrdiff_t at = row + i / kTasks, task = i % kTasks;
       chi_square = task >= tasks ? dof[at]
-                                 : retry(key, first_task + static_cast<std::uint32_t>(task),
-                                         static_cast<std::uint32_t>(first_row + at), set, dof[at]);
+                                 : retry_chi_square<double>(
+                                       key, first_task + static_cast<std::uint32_t>(task),
+                                       static_cast<std::uint32_t>(first_row + at), set, dof[at]);
     }
   }
 }
 
 double chi_square_candidate(double a_0, double x, double u) {
-  return candidate(a_0, 1 / std::sqrt(9 * a_0), x, u);
+  return chi_square_candidate(a_0, 1 / std::sqrt(9 * a_0), x, u);
 }
 
 }  // namespace metaspan::kernels

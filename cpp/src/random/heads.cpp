@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "heads.hpp"
 #include "metaspan/base/error.hpp"
 #include "normal.hpp"
 
@@ -117,37 +118,15 @@ void HeadSource::draw(Index first, Index tasks, Index width, double* out) const 
 }
 
 /// Transforms the standard normals of a panel in place into heads of the required distribution.
-/// From standard normals g, a Gaussian head is mean + scale * (factor g), and a head uniform on the
-/// sphere is radius * g / |g|.
 void HeadSource::place(double* out, Index width) const {
-  const Index k_star = law_.k_star;
-  if (law_.kind == HeadLaw::Kind::sphere) {
-    for (Index t = 0; t < width; ++t) {
-      double square = 0;
-      for (Index i = 0; i < k_star; ++i) square += out[i * width + t] * out[i * width + t];
-      const double factor = law_.radius / std::sqrt(square);
-      for (Index i = 0; i < k_star; ++i) out[i * width + t] *= factor;
-    }
-    return;
-  }
-  if (law_.factor.size() > 0) {
-    // The factor is lower triangular, so row i of the product needs the normals of rows 0 to i
-    // only. The product can therefore overwrite the normals if the rows are computed from the last
-    // row to the first.
-    for (Index i = k_star - 1; i >= 0; --i) {
-      for (Index t = 0; t < width; ++t) {
-        double sum = 0;
-        for (Index j = 0; j <= i; ++j) sum += law_.factor(i, j) * out[j * width + t];
-        out[i * width + t] = sum;
-      }
-    }
-  }
-  for (Index i = 0; i < k_star; ++i) {
-    const double scale = law_.scale.size() > 0 ? law_.scale[i] : 1;
-    const double mean = law_.mean.size() > 0 ? law_.mean[i] : 0;
-    if (law_.scale.size() == 0 && law_.mean.size() == 0) break;
-    for (Index t = 0; t < width; ++t) out[i * width + t] = scale * out[i * width + t] + mean;
-  }
+  const auto data = [](const auto& values) { return values.size() > 0 ? values.data() : nullptr; };
+  const kernels::HeadShape shape{law_.kind == HeadLaw::Kind::sphere,
+                                 law_.k_star,
+                                 law_.radius,
+                                 data(law_.mean),
+                                 data(law_.scale),
+                                 data(law_.factor)};
+  kernels::place_heads<double>(shape, width, width, out);
 }
 
 }  // namespace metaspan

@@ -3,27 +3,10 @@
 #pragma once
 
 #include "metaspan/base/sizes.hpp"
+#include "metaspan/random/feature_law.hpp"
 #include "metaspan/random/random.hpp"
 
 namespace metaspan {
-
-/// A distribution of the rows of X, with mean 0 and covariance I. A row of kind gaussian, student_t
-/// or sphere is a Gaussian row times a radius, so its distribution is invariant under rotations. A
-/// row of kind rademacher or uniform has independent entries.
-struct FeatureLaw {
-  enum class Kind {
-    gaussian,    // radius 1
-    student_t,   // radius sqrt((dof - 2) / chi^2_dof)
-    sphere,      // radius sqrt(d) / |row|
-    rademacher,  // entries -1 or 1
-    uniform,     // entries in (-sqrt(3), sqrt(3))
-  };
-  Kind kind = Kind::gaussian;
-  double dof = 0;  // degrees of freedom of student_t, > 2
-
-  bool operator==(Kind other) const { return kind == other; }
-  bool operator!=(Kind other) const { return kind != other; }
-};
 
 /// Returns the radius by which a Gaussian row must be multiplied to become a row of the
 /// distribution `law`. Random numbers are drawn for student_t only.

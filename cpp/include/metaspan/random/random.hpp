@@ -3,33 +3,9 @@
 #pragma once
 
 #include "metaspan/base/base.hpp"
+#include "metaspan/random/key.hpp"
 
 namespace metaspan {
-
-/// The streams: families of random numbers that are independent although they share one seed.
-enum class Stream : std::uint32_t {
-  heads = 1,
-  noise_in,
-  noise_out,
-  features_in,
-  features_out,
-  b_star,
-  start,
-  frame,
-  pool,
-  user,
-  samples,
-  off_span,
-  radii_in,
-  radii_out,
-  spread,
-  privacy,
-};
-
-/// A Philox key.
-struct Key {
-  std::uint32_t words[2];
-};
 
 /// Returns the key of one stream in one round of one trial: two words of the Philox block whose
 /// counter is (round, trial, stream) and whose key is the seed.
