@@ -39,30 +39,4 @@ __device__ inline double finish_entry(const RowLaw& law, std::ptrdiff_t column, 
   return __dmul_rn(radius, static_cast<double>(static_cast<Scalar>(x)));
 }
 
-/// Generates the tile of rows [first_row, first_row + rows) of a set and columns [first, first +
-/// columns) in a block of `threads` threads, each of which calls this function with its number
-/// `thread`. Calls put(i, j, x) once for each element (i, j) of the tile; elements beyond the m
-/// rows of the set or beyond d are 0. Each Philox block makes two neighbouring columns of a row,
-/// and neighbouring threads make neighbouring pairs of columns.
-template <class Scalar, class Put>
-__device__ inline void generate_tile(const RowLaw& law, const SampleSet& set, std::ptrdiff_t d,
-                                     int first_row, int rows,
-                                     std::ptrdiff_t first,  // even
-                                     int columns, int thread, int threads, Put&& put) {
-  const int pairs = (columns + 1) / 2;
-  for (int item = thread; item < rows * pairs; item += threads) {
-    const int i = item / pairs, j = 2 * (item % pairs), row = first_row + i;
-    const std::ptrdiff_t column = first + j;
-    double even = 0, odd = 0;
-    if (row < set.m && column < d) {
-      const Pair x = entries_of_row(law, set.number, static_cast<std::uint32_t>(row), column);
-      const double radius = law.radii != nullptr ? law.radii[set.first_row + row] : 1.0;
-      even = finish_entry<Scalar>(law, column, radius, x.even);
-      if (column + 1 < d) odd = finish_entry<Scalar>(law, column + 1, radius, x.odd);
-    }
-    put(i, j, even);
-    if (j + 1 < columns) put(i, j + 1, odd);
-  }
-}
-
 }  // namespace metaspan::cuda

@@ -10,6 +10,7 @@ class Algebra;     // the task algebra on panels of tasks, cuda/algebra.hpp
 class Sweeps;      // X B, X^T C, Gram matrices, cuda/sweeps.hpp
 class Population;  // rounds of many trials on population losses, cuda/population.hpp
 class Collapsed;   // rounds of many trials on samples in law, cuda/collapsed.hpp
+class Random;      // random numbers in device memory, cuda/random.hpp
 
 /// The parts of a device module. All of them work on the device of `runtime`.
 struct Module {
@@ -19,6 +20,7 @@ struct Module {
   Sweeps* sweeps;
   Population* population;
   Collapsed* collapsed;
+  Random* random;
 };
 
 }  // namespace metaspan::cuda
