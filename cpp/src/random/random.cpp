@@ -73,15 +73,17 @@ void normal_row(Key key, Index task, Index row, Index first, Index columns, doub
   });
 }
 
-/// Adds normals to a part of a matrix, kSome at a time through a buffer on the stack. The number of
-/// an entry decides its normal, so threads may share the matrix in any pieces.
+/// Adds normals to a part of a matrix, at most kSome at a time through a buffer on the stack, none
+/// of which passes the end of a row of normals. The number of an entry decides its normal, so
+/// threads may share the matrix in any pieces.
 template <class Scalar>
 void add_normals(Key key, double scale, Index first, Index count, Scalar* out) {
   constexpr Index kSome = 256, kColumns = Index{1} << 32;
   double normals[kSome];
-  for (Index done = 0; done < count; done += kSome) {
-    const Index some = std::min(kSome, count - done), at = first + done;
-    normal_row(key, 0, at / kColumns, at % kColumns, some, normals);
+  for (Index done = 0, some = 0; done < count; done += some) {
+    const Index row = (first + done) / kColumns, column = (first + done) % kColumns;
+    some = std::min({kSome, count - done, kColumns - column});
+    normal_row(key, 0, row, column, some, normals);
     for (Index i = 0; i < some; ++i) out[done + i] += static_cast<Scalar>(scale * normals[i]);
   }
 }
