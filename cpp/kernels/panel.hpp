@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "lanes.hpp"
+#include "panel_columns.hpp"
 
 namespace metaspan::kernels {
 
@@ -136,48 +137,6 @@ inline void transpose(std::ptrdiff_t rows,
       detail::transpose_square(square);
       for (int r = 0; r < kLane; ++r) store(out + (t + r) * padded + i, square[r]);
     }
-  }
-}
-
-/// Computes dots[t] = sum_i a[i, t] b[i, t], the inner product of the columns of a and b for every
-/// task t. The rows are added in turns to `Chains` partial sums, 4 in narrow panels and 2 in wide
-/// panels, so that additions do not wait for each other. The remaining rows are added to the first
-/// partial sum, and then the partial sums are added in order.
-template <int Width, int Chains = (Width <= 8 ? 4 : 2)>
-inline void dot_columns(std::ptrdiff_t rows,
-                        const double* a,  // (rows, Width)
-                        const double* b,  // (rows, Width)
-                        double* dots) {   // (Width,)
-  double sums[Chains][Width] = {};
-  std::ptrdiff_t i = 0;
-  for (; i + Chains <= rows; i += Chains) {
-    for (int c = 0; c < Chains; ++c) {
-      for (int t = 0; t < Width; ++t) {
-        sums[c][t] += a[(i + c) * Width + t] * b[(i + c) * Width + t];
-      }
-    }
-  }
-  for (; i < rows; ++i) {
-    for (int t = 0; t < Width; ++t) sums[0][t] += a[i * Width + t] * b[i * Width + t];
-  }
-  for (int c = 1; c < Chains; ++c) {
-    for (int t = 0; t < Width; ++t) sums[0][t] += sums[c][t];
-  }
-  for (int t = 0; t < Width; ++t) dots[t] = sums[0][t];
-}
-
-/// Computes out[i, t] += scale factor[t] a[i, t]: adds a multiple of a panel, with a separate
-/// factor for every task. The products scale factor[t] are formed once, so that a row takes one
-/// multiplication and one addition for each task.
-template <int Width>
-inline void add_columns(std::ptrdiff_t rows, double scale,
-                        const double* factor,  // (Width,)
-                        const double* a,       // (rows, Width)
-                        double* out) {         // (rows, Width)
-  double f[Width];
-  for (int t = 0; t < Width; ++t) f[t] = scale * factor[t];
-  for (std::ptrdiff_t i = 0; i < rows; ++i) {
-    for (int t = 0; t < Width; ++t) out[i * Width + t] += f[t] * a[i * Width + t];
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "check.hpp"
+#include "metaspan/algebra/dense_design.hpp"
 #include "metaspan/algebra/shared_design.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/random/random.hpp"

@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "check.hpp"
+#include "metaspan/algebra/dense_design.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/engines/advance.hpp"
 #include "metaspan/engines/population.hpp"

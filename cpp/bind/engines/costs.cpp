@@ -1,4 +1,5 @@
 // Bindings of the functions that compute the costs of rounds.
+#include "metaspan/algebra/outer_step.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/engines/collapsed.hpp"
 #include "metaspan/engines/limit.hpp"

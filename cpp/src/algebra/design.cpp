@@ -1,4 +1,4 @@
-#include "metaspan/algebra/design.hpp"
+#include "metaspan/algebra/dense_design.hpp"
 
 namespace metaspan {
 
@@ -64,20 +64,19 @@ void DenseDesign::dot(int a, int b, double* dots) {
 }
 
 /// Computes the inner residual of (2), r = X B_j v - y, (m_in,).
-void DenseDesign::residual_in(const double* V, Terms<1> terms, int slot, double* r) {
+void DenseDesign::residual_in(const double* V, Terms<Columns> terms, int slot, double* r) {
   product_in(V, terms, slot, r);
   for (Index i = 0; i < task_.m_in; ++i) r[i] -= task_.y_in[i];
-  if (slot != kNoSlot && task_.blocks > 1) keep_block<1>(task_.m_in, slot, task_.blocks, r);
+  if (slot != kNoSlot && task_.blocks > 1) keep_block<Columns>(task_.m_in, slot, task_.blocks, r);
 }
 
 /// Computes the outer residual of (7), r' = X' B_J v - y', (m_out,), by the second line of (6): Z'
 /// v plus a multiple of K' r_l for each term, minus y'. The slot discards K a and K' a, which
 /// belong to its previous residual.
-void DenseDesign::residual_out(const double* V, Terms<1> terms, int slot, double* r) {
+void DenseDesign::residual_out(const double* V, Terms<Columns> terms, int slot, double* r) {
   kernels::times(task_.m_out, k_, task_.Z_out, V, r, padded(k_));
   for (int t = 0; t < terms.count; ++t) {
-    const Term<1>& term = terms.begin[t];
-    kernels::add_columns<1>(task_.m_out, 1.0, term.factor, outer_product(term.slot), r);
+    Columns::add(task_.m_out, 1.0, terms.factor(t), outer_product(terms.slot(t)), r);
   }
   for (Index i = 0; i < task_.m_out; ++i) r[i] -= task_.y_out[i];
   if (slot != kNoSlot) at(slot) = {r, false, false};
@@ -85,11 +84,10 @@ void DenseDesign::residual_out(const double* V, Terms<1> terms, int slot, double
 
 /// Computes X B_j v, (m_in,), by the first line of (6): Z v plus a multiple of K r_l for each term.
 /// These multiples are added in the order of the terms.
-void DenseDesign::product_in(const double* V, Terms<1> terms, int slot, double* r) {
+void DenseDesign::product_in(const double* V, Terms<Columns> terms, int slot, double* r) {
   kernels::times(task_.m_in, k_, task_.Z_in, V, r, padded(k_));
   for (int t = 0; t < terms.count; ++t) {
-    const Term<1>& term = terms.begin[t];
-    kernels::add_columns<1>(task_.m_in, 1.0, term.factor, inner_product(term.slot), r);
+    Columns::add(task_.m_in, 1.0, terms.factor(t), inner_product(terms.slot(t)), r);
   }
   if (slot != kNoSlot) at(slot) = {r, false, false};
 }

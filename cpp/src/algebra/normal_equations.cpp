@@ -2,7 +2,7 @@
 // separate file because the functions that the compiler inlines into a file decide the last bits of
 // the sums in that file.
 #include "cholesky.hpp"
-#include "metaspan/algebra/design.hpp"
+#include "metaspan/algebra/dense_design.hpp"
 
 namespace metaspan {
 

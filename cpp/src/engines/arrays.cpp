@@ -5,6 +5,7 @@
 
 #include "copy_outputs.hpp"
 #include "full_size_blocks.hpp"
+#include "metaspan/algebra/dense_design.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/huge_pages.hpp"

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "copy_outputs.hpp"
+#include "metaspan/algebra/outer_step.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/geometry/off_span.hpp"

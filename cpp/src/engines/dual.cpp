@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "copy_outputs.hpp"
+#include "metaspan/algebra/outer_step.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/engines/arrays.hpp"

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "metaspan/algebra/method.hpp"
+#include "metaspan/algebra/outer_step.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/engines/arrays.hpp"
 #include "metaspan/geometry/coordinates.hpp"

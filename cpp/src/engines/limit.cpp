@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "metaspan/algebra/outer_step.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/engines/limit_round.hpp"
 #include "metaspan/geometry/coordinates.hpp"

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "copy_outputs.hpp"
+#include "metaspan/algebra/outer_step.hpp"
 #include "metaspan/algebra/shared_design.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/base/error.hpp"
@@ -218,7 +219,7 @@ class Population final : public PopulationEngine {
     double* start = workspaces_.front().algebra.start();
     spread(w_, start);
     const Design design(Z_, nullptr, heads_.k_star(), Width, wide_, {}, {});
-    design.product_in(start, {nullptr, 0}, kNoSlot, Zw_.data());
+    design.product_in(start, {}, kNoSlot, Zw_.data());
   }
 
   /// Runs the algebra on the tasks [first, first + tasks) and adds to the sums of the piece: the

@@ -5,7 +5,7 @@
 
 #include "copy_outputs.hpp"
 #include "distance.hpp"
-#include "metaspan/algebra/trials_design.hpp"
+#include "metaspan/algebra/trial_columns.hpp"
 #include "metaspan/engines/population.hpp"
 
 namespace metaspan {
@@ -28,7 +28,7 @@ constexpr double kCallsOfPanelRound = 12;
 /// A panel of population trials with k <= k_star. The panel processes the tasks of a round one
 /// after another, and grad_B and grad_w are sums in the order of the tasks, as in Population with a
 /// single piece.
-template <int Chains>
+template <int OfTasks>
 class PopulationTrials final : public TrialPanel {
  public:
   PopulationTrials(const Method& method, const Shape& shape, Index n, double noise)
@@ -36,8 +36,6 @@ class PopulationTrials final : public TrialPanel {
         shape_(shape),
         n_(n),
         half_variance_(noise * noise / 2),
-        algebras_(static_cast<std::size_t>(std::min(n, panel_tasks(n))),
-                  {method, shape.k, rows(), rows()}),
         engines_(static_cast<std::size_t>(kWidth), nullptr),
         Z_(panel(rows() * k())),
         w_(panel(k())),
@@ -45,8 +43,11 @@ class PopulationTrials final : public TrialPanel {
         g_w_(panel(k())),
         heads_(panel(n * HeadSource::rows_of_a_trial(shape.k_star))),
         scratch_(panel(kernels::distance_scratch(k(), shape.e))),
-        slots_(static_cast<std::size_t>(method.slots())),
-        terms_(algebras_.size() * static_cast<std::size_t>(method.terms())) {}
+        terms_(static_cast<std::size_t>(std::min(n, panel_tasks(n)) * method.terms())) {
+    const Index algebras = std::min(n, panel_tasks(n));
+    algebras_.reserve(static_cast<std::size_t>(algebras));
+    for (Index i = 0; i < algebras; ++i) algebras_.emplace_back(method, shape.k, rows(), rows());
+  }
 
   Index width() const override { return kWidth; }
 
@@ -121,7 +122,7 @@ class PopulationTrials final : public TrialPanel {
   }
 
  private:
-  using Design = TrialsDesign<kWidth, Chains>;
+  using Design = TrialsDesign<TrialColumns<kWidth, OfTasks>>;
   using Panel = std::vector<double>;
   using Strided = PopulationEngine::Column;
 
@@ -140,8 +141,8 @@ class PopulationTrials final : public TrialPanel {
     for (Index i = 0; i < tasks; ++i) {
       const double* heads = heads_.data() + (first + i) * stride;
       auto& algebra = algebras_[static_cast<std::size_t>(i)];
-      Design design({rows(), k(), Z_.data(), slots_.data(), terms_.data() + i, tasks}, heads,
-                    shape_.k_star);
+      Design design(rows(), k(), Z_.data(), heads, shape_.k_star, algebra.layout(),
+                    algebra.workspace(), {terms_.data() + i, tasks});
       std::copy(w_.begin(), w_.end(), algebra.start());
       algebra.gradient(design, losses);
       const double* omega = algebra.grad_w();
@@ -202,8 +203,7 @@ class PopulationTrials final : public TrialPanel {
   Panel G_, g_w_;                              // sums, then means, of the gradients
   Panel heads_;                                // (n, rows of a trial, width)
   Panel scratch_;                              // of the distances
-  std::vector<const double*> slots_;
-  std::vector<kernels::TrialTerm> terms_;  // (terms, tasks)
+  std::vector<kernels::TrialTerm> terms_;      // (terms, tasks)
 };
 
 }  // namespace
@@ -241,11 +241,9 @@ Work work_of_panels(const Method& method, const RoundSizes& sizes) {
 std::unique_ptr<TrialPanel> make_population_panel(const Method& method, const Shape& shape, Index n,
                                                   double noise) {
   if (n <= kNarrow) {
-    return std::make_unique<PopulationTrials<kChainsOf<SharedDesign<kNarrow>>>>(method, shape, n,
-                                                                                noise);
+    return std::make_unique<PopulationTrials<kNarrow>>(method, shape, n, noise);
   }
-  return std::make_unique<PopulationTrials<kChainsOf<SharedDesign<kWide>>>>(method, shape, n,
-                                                                            noise);
+  return std::make_unique<PopulationTrials<kWide>>(method, shape, n, noise);
 }
 
 }  // namespace metaspan

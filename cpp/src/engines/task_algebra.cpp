@@ -6,21 +6,22 @@
 
 #include "metaspan/algebra/attention_impl.hpp"
 #include "metaspan/algebra/contributions_impl.hpp"
-#include "metaspan/algebra/trials_design.hpp"
+#include "metaspan/algebra/dense_design.hpp"
+#include "metaspan/algebra/trial_columns.hpp"
 #include "metaspan/in_law/collapsed_design.hpp"
 #include "metaspan/in_law/spectral_design.hpp"
 #include "metaspan/sweeps/vector_design.hpp"
 
 namespace metaspan {
 
-template class TaskAlgebra<CollapsedDesign>;
-template class TaskAlgebra<DenseDesign>;
-template class TaskAlgebra<SpectralDesign>;
-template class TaskAlgebra<VectorDesign<float>>;
-template class TaskAlgebra<VectorDesign<double>>;
-template class TaskAlgebra<SharedDesign<kNarrow>>;
-template class TaskAlgebra<SharedDesign<kWide>>;
-template class TaskAlgebra<TrialsDesign<kernels::kTrials, kChainsOf<SharedDesign<kNarrow>>>>;
-template class TaskAlgebra<TrialsDesign<kernels::kTrials, kChainsOf<SharedDesign<kWide>>>>;
+template class PanelAlgebra<CollapsedDesign>;
+template class PanelAlgebra<DenseDesign>;
+template class PanelAlgebra<SpectralDesign>;
+template class PanelAlgebra<VectorDesign<float>>;
+template class PanelAlgebra<VectorDesign<double>>;
+template class PanelAlgebra<SharedDesign<kNarrow>>;
+template class PanelAlgebra<SharedDesign<kWide>>;
+template class PanelAlgebra<TrialsDesign<TrialColumns<kernels::kTrials, kNarrow>>>;
+template class PanelAlgebra<TrialsDesign<TrialColumns<kernels::kTrials, kWide>>>;
 
 }  // namespace metaspan

@@ -5,6 +5,7 @@
 
 #include "cholesky.hpp"
 #include "metaspan/base/sizes.hpp"
+#include "panel.hpp"
 
 namespace metaspan {
 namespace {
@@ -124,14 +125,14 @@ CollapsedDesign::Scratch::Scratch(const Method& method, const SampleShape& shape
 /// [M; R] V and the rows of the frame are zero; the terms of (6) are added to all rows. Because
 /// theta is subtracted here, X u is the residual except for the noise, and responses need not be
 /// computed.
-void CollapsedDesign::direction(const double* V, Terms<width> terms, bool less_truth) {
+void CollapsedDesign::direction(const double* V, Terms<Columns> terms, bool less_truth) {
   const Mat& Z = panel_.Z;
   double* u = scratch_.u_.data();
   kernels::product<false>(Z.rows(), Z.cols(), width, Z.data(), Z.cols(), 1, V, u);
   std::fill(u + Z.rows() * width, u + columns() * width, 0.0);
   for (int t = 0; t < terms.count; ++t) {
-    const Term<width>& term = terms.begin[t];
-    kernels::add_columns<width>(columns(), 1.0, term.factor, scratch_.slots_[term.slot].vector, u);
+    const double* vector = scratch_.slots_[static_cast<std::size_t>(terms.slot(t))].vector;
+    kernels::add_columns<width>(columns(), 1.0, terms.factor(t), vector, u);
   }
   for (Index i = 0; less_truth && i < panel_.known * width; ++i) u[i] -= panel_.theta[i];
 }
@@ -183,7 +184,7 @@ void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double 
 }
 
 /// Computes the inner residual of (2), (m_in, width).
-void CollapsedDesign::residual_in(const double* V, Terms<width> terms, int slot, double* r) {
+void CollapsedDesign::residual_in(const double* V, Terms<Columns> terms, int slot, double* r) {
   direction(V, terms, true);
   pass(panel_.shape.inner, panel_.inner, panel_.noise, slot, r);
 }
@@ -192,7 +193,7 @@ void CollapsedDesign::residual_in(const double* V, Terms<width> terms, int slot,
 /// and to the frame adds a vector of length |s'| chi_{rest - q} to X'^T s', (17). The added vector
 /// is orthogonal to all other vectors of the task, and its length is the last entry of the outer
 /// slot. In every other slot the last entry is zero, so the algebra needs no special case.
-void CollapsedDesign::residual_out(const double* V, Terms<width> terms, int slot, double* r) {
+void CollapsedDesign::residual_out(const double* V, Terms<Columns> terms, int slot, double* r) {
   direction(V, terms, true);
   const PanelSet& numbers = panel_.shared ? panel_.inner : panel_.outer;
   pass(outer_shape(), numbers, panel_.noise, slot, r);
@@ -205,7 +206,7 @@ void CollapsedDesign::residual_out(const double* V, Terms<width> terms, int slot
 }
 
 /// Computes X (B V + terms) of (9), without targets or noise, (m_in, width).
-void CollapsedDesign::product_in(const double* V, Terms<width> terms, int slot, double* r) {
+void CollapsedDesign::product_in(const double* V, Terms<Columns> terms, int slot, double* r) {
   direction(V, terms, false);
   pass(panel_.shape.inner, panel_.inner, 0.0, slot, r);
 }

@@ -1,7 +1,10 @@
 #include "metaspan/in_law/spectral_design.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+
+#include "panel.hpp"
 
 namespace metaspan {
 
@@ -23,7 +26,7 @@ SpectralDesign::Scratch::Scratch(const Method& method, Index k_star, Index k) : 
 /// -w_star and V, and multiplication by X^T X = Sigma moves every block b to b + 1. A residual is
 /// not stored as a vector: the algebra reads only the length of the residual, to compute losses, so
 /// r is a panel of one row. Columns of u without a task are set to zero.
-void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth, int slot,
+void SpectralDesign::chain(const double* V, Terms<Columns> terms, bool less_truth, int slot,
                            double* r) {
   double* u = scratch_.u_.data();
   const Index block = p() * width, star = panel_.k_star * width;
@@ -31,8 +34,7 @@ void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth,
   for (Index i = 0; less_truth && i < star; ++i) u[i] = -panel_.heads[i];
   std::copy_n(V, panel_.k * width, u + star);
   for (int t = 0; t < terms.count; ++t) {
-    const Term<width>& term = terms.begin[t];
-    kernels::add_columns<width>(panel_.blocks * p(), 1.0, term.factor, slot_of(term.slot), u);
+    Columns::add(panel_.blocks * p(), 1.0, terms.factor(t), slot_of(terms.slot(t)), u);
   }
   for (Index i = 0; tasks() < width && i < panel_.blocks * p(); ++i) {
     std::fill(u + i * width + tasks(), u + (i + 1) * width, 0.0);

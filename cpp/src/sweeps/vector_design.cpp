@@ -5,6 +5,7 @@
 
 #include "cholesky.hpp"
 #include "features.hpp"
+#include "metaspan/algebra/factors.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/sweeps/bands.hpp"
@@ -208,7 +209,7 @@ double* VectorDesign<XScalar>::parts_of(Index task) {
 /// Returns whether B V + terms equals B w for every task, which holds in the first inner step, (2).
 /// B w is computed only once a round, so the first inner step needs no product with B.
 template <class XScalar>
-bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const {
+bool VectorDesign<XScalar>::is_start(const double* V, Terms<Columns> terms) const {
   for (Index j = 0; terms.count == 0 && j < round_.k; ++j) {
     for (Index t = 0; t < panel_.tasks; ++t) {
       if (V[j * width + t] != round_.w[j]) return false;
@@ -222,7 +223,7 @@ bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const 
 /// X u is the residual except for the noise, (12). The work is cut into pieces of d, so that each
 /// piece of B^T is read into the cache once and serves all tasks of the panel.
 template <class XScalar>
-void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms, bool less_truth) {
+void VectorDesign<XScalar>::directions(const double* V, Terms<Columns> terms, bool less_truth) {
   const Index d = round_.d, k = round_.k;
   each_piece(round_.threads, [&](Index first, Index columns, Index) {
     std::vector<double> v(static_cast<std::size_t>(k));
@@ -231,9 +232,8 @@ void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms, bool
       for (Index j = 0; j < k; ++j) v[static_cast<std::size_t>(j)] = V[j * width + t];
       kernels::sweep_combine<false>(k, columns, round_.B_t + first, d, v.data(), u);
       for (int l = 0; l < terms.count; ++l) {
-        const Term<width>& term = terms.begin[l];
-        kernels::sweep_combine<true>(1, columns, vector(term.slot, t) + first, d, term.factor + t,
-                                     u);
+        kernels::sweep_combine<true>(1, columns, vector(terms.slot(l), t) + first, d,
+                                     terms.factor(l) + t, u);
       }
       if (less_truth) round_.truth->subtract(panel_.places[t], first, columns, u);
     }
@@ -662,7 +662,7 @@ void VectorDesign<XScalar>::interleave(const Samples<XScalar>* const* sets, Inde
 /// set of each task, and B^T X^T r of the slot.
 template <class XScalar>
 void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y,
-                                  const double* V, Terms<width> terms, int slot, double* r) {
+                                  const double* V, Terms<Columns> terms, int slot, double* r) {
   const bool less_truth = with_y && sets[0]->is_made();
   const bool start = !less_truth && is_start(V, terms);
   if (!start) directions(V, terms, less_truth);

@@ -6,36 +6,10 @@
 #include <array>
 #include <vector>
 
+#include "metaspan/algebra/outer_settings.hpp"
 #include "metaspan/base/base.hpp"
 
 namespace metaspan {
-
-/// The settings of the outer step. The blocks of a run are B and those blocks that the step
-/// remembers, in this order: B, the velocity V, the mean square of the gradients, the average, the
-/// slow weights.
-struct OuterStep {
-  enum class Rule { gradient, adam, sign };
-  Rule rule = Rule::gradient;
-  double momentum = 0;
-  bool nesterov = false;
-  bool average = false;       // the result is the mean of the iterates
-  Index lookahead = 0;        // rounds from one synchronisation to the next; 0: no slow weights
-  double lookahead_size = 1;  // share of B in the new slow weights
-  bool orthonormal = false;   // after every step, B = Q S is replaced by its factor Q
-
-  /// Whether the rule treats every coordinate of B separately, which leaves the span of gradients.
-  bool by_coordinate() const { return rule != Rule::gradient; }
-  bool has_velocity() const { return momentum > 0 || rule == Rule::adam; }
-  bool has_squares() const { return rule == Rule::adam; }
-  /// Number of blocks, B included.
-  Index blocks() const {
-    return 1 + Index{has_velocity()} + Index{has_squares()} + Index{average} + Index{lookahead > 0};
-  }
-  /// The block that is the result of a run: B, or the average.
-  Index reported() const { return average ? 1 + Index{has_velocity()} + Index{has_squares()} : 0; }
-  /// Whether a step is B <- B - beta G and nothing else.
-  bool is_plain() const { return blocks() == 1 && !by_coordinate() && !orthonormal; }
-};
 
 /// Returns the names of the blocks beside B, in their order.
 std::vector<const char*> memory_names(const OuterStep& step);

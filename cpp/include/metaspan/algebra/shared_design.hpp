@@ -5,6 +5,9 @@
 
 #include "cholesky.hpp"
 #include "metaspan/algebra/design.hpp"
+#include "metaspan/algebra/factors.hpp"
+#include "metaspan/base/base.hpp"
+#include "panel.hpp"
 
 namespace metaspan {
 
@@ -19,6 +22,7 @@ namespace metaspan {
 template <int Width>
 class SharedDesign {
  public:
+  using Columns = PanelColumns<Width>;
   static constexpr int width = Width;
 
   /// Memory for the output of a panel and for its temporaries.
@@ -56,19 +60,19 @@ class SharedDesign {
                             out);
   }
   void dot(int a, int b, double* dots) const {
-    kernels::dot_columns<width>(Z_.rows(), sink_.slots[a], sink_.slots[b], dots);
+    Columns::dot(Z_.rows(), sink_.slots[a], sink_.slots[b], dots);
   }
-  void residual_in(const double* V, Terms<Width> terms, int slot, double* r) const {
+  void residual_in(const double* V, Terms<Columns> terms, int slot, double* r) const {
     product_in(V, terms, slot, r);
     for (Index i = 0; i < k_star_ * width; ++i) r[i] -= heads_[i];
   }
-  void residual_out(const double* V, Terms<Width> terms, int slot, double* r) const {
+  void residual_out(const double* V, Terms<Columns> terms, int slot, double* r) const {
     residual_in(V, terms, slot, r);
     for (Index i = 0; tasks_ < width && i < m_out(); ++i) {
       std::fill(r + i * width + tasks_, r + (i + 1) * width, 0.0);
     }
   }
-  void product_in(const double* V, Terms<Width> terms, int slot, double* r) const {
+  void product_in(const double* V, Terms<Columns> terms, int slot, double* r) const {
     if (V == known_.V) {
       std::copy_n(known_.ZV, m_in() * width, r);
     } else {
@@ -76,8 +80,7 @@ class SharedDesign {
       std::copy_n(V, tracked_ * width, r + Z_.rows() * width);
     }
     for (int t = 0; t < terms.count; ++t) {
-      const Term<Width>& term = terms.begin[t];
-      kernels::add_columns<width>(m_in(), 1.0, term.factor, sink_.slots[term.slot], r);
+      Columns::add(m_in(), 1.0, terms.factor(t), sink_.slots[terms.slot(t)], r);
     }
     if (slot != kNoSlot) sink_.slots[slot] = r;
   }

@@ -1,11 +1,12 @@
 // Equations (5)-(10), (25)-(27), (29), (32), (34) and (35): the inner loop and what a task
 // contributes to the outer step, computed from the products of a Design. This code uses neither d
-// nor the data directly, and it draws no random numbers.
+// nor the data directly, and it draws no random numbers. Device code compiles it from this source.
 #pragma once
 
 #include <vector>
 
 #include "metaspan/algebra/design.hpp"
+#include "metaspan/algebra/layout.hpp"
 #include "metaspan/algebra/method.hpp"
 
 namespace metaspan {
@@ -21,26 +22,25 @@ struct AlgebraCounts {
 /// Counts the operations of one call. `losses` is the fraction of calls that compute losses.
 AlgebraCounts algebra_counts(const Method& method, double losses);
 
-/// The number of partial sums in an inner product of two panels, see dot_columns().
-template <class Design>
-constexpr int kChainsOf = Design::width <= 8 ? 4 : 2;
-
 /// The inner loop (2) or the solved head (26), the outer loss (7) and the backward pass (9), for
-/// one panel of tasks at a time.
+/// the columns of a panel that a Design serves, in a workspace that the caller hands over.
 ///
-/// The constructor allocates all memory, for panels of up to max_m_in and max_m_out rows; calls do
-/// not allocate. A task needs J + 1 products with X or X' and J + 1 with their transposes. An exact
-/// method needs J more of both, and MAML also needs O(J^2) vector operations.
+/// A task needs J + 1 products with X or X' and J + 1 with their transposes. An exact method needs
+/// J more of both, and MAML also needs O(J^2) vector operations.
 template <class Design>
-class TaskAlgebra {
+class PanelAlgebra {
  public:
-  TaskAlgebra(const Method& method, Index k, Index max_m_in, Index max_m_out);
+  using Columns = typename Design::Columns;
+
+  /// `workspace` has layout.rows rows, and is for Design::width columns.
+  METASPAN_HD PanelAlgebra(const Method& method, const AlgebraLayout& layout, double* workspace)
+      : method_(method), at_(layout), workspace_(workspace) {}
 
   /// Runs the inner loop (2) from (B, w). Afterwards adapted() is w_J, residual(j) and head(j) are
   /// valid for j < J, and slot j of the design is X^T r_j. With a solved head, (26), w_1 is the
   /// solved head, and residual() is not valid.
-  void adapt(Design& design,
-             const double* w) {  // (parameters,)
+  METASPAN_HD void adapt(Design& design,
+                         const double* w) {  // (parameters,)
     spread(w);
     adapt(design);
   }
@@ -49,93 +49,123 @@ class TaskAlgebra {
   /// terms of grad_B, (10), which are passed to the design. With `losses` it also computes loss().
   /// This takes one more product with X, and one with X' if the contribution needs no product with
   /// X'.
-  void gradient(Design& design,
-                const double* w,  // (parameters,)
-                bool losses) {
+  METASPAN_HD void gradient(Design& design,
+                            const double* w,  // (parameters,)
+                            bool losses) {
     spread(w);
     gradient(design, losses);
   }
   /// Computes the same contribution for tasks that may differ in the initial head. Column t of
   /// start(), (parameters, width), has the w of task t and the parameters that follow w, see
   /// Method.
-  void gradient(Design& design, bool losses);
-  double* start() { return heads_[0].data(); }
+  METASPAN_HD void gradient(Design& design, bool losses);
+  METASPAN_HD double* start() { return row(at_.heads); }
 
-  const double* adapted() const { return heads_[method_.inner_steps].data(); }  // (k, width)  w_J
-  const double* grad_w() const { return omega_.data(); }                // (parameters, width)
-  const double* residual(int j) const { return residuals_[j].data(); }  // (m_in, width)  r_j
-  const double* head(int j) const { return heads_[j].data(); }          // (k, width)     w_j
+  METASPAN_HD const double* adapted() const { return row(at_.head(at_.steps)); }  // (k, width)  w_J
+  METASPAN_HD const double* grad_w() const { return row(at_.omega); }  // (parameters, width)
+  METASPAN_HD const double* residual(int j) const {                    // (m_in, width)  r_j
+    return row(at_.of_slot(g(j)));
+  }
+  METASPAN_HD const double* head(int j) const { return row(at_.head(j)); }  // (k, width)  w_j
 
   /// The step size of the last inner loop, unless every entry of the head has a step size.
-  double step_size() const { return method_.alpha; }
+  METASPAN_HD double step_size() const { return method_.alpha; }
 
   /// The inner loss before and after the inner loop, and the outer loss after it.
   enum Loss { before, after, outer };
-  const double* loss(Loss which) const { return losses_[which].data(); }  // (width,)
+  METASPAN_HD const double* loss(Loss which) const { return row(at_.losses + which); }  // (width,)
 
- private:
-  static constexpr int kWidth = Design::width;
-  using Panel = std::vector<double>;
-  /// A term v c^T of Omega, (9), with v in a slot.
+  /// A term v c^T of grad_B, (10), or of Omega, (9), with v in a slot.
   struct Pair {
     int slot;
     const double* c;  // (k, width)
   };
-
-  /// Copies w, and the parameters that follow it, into every column of start().
-  void spread(const double* w) {  // (parameters,)
-    const Index parameters = method_.parameters(k_);
-    for (Index i = 0; i < parameters; ++i) std::fill_n(start() + i * kWidth, kWidth, w[i]);
+  /// After gradient(), term number i < Method::terms() of the contribution to grad_B.
+  METASPAN_HD Pair term(int i) const {
+    const Pair term = term_of_B(i);
+    if (!method_.clips()) return term;
+    return {term.slot, row(at_.clipped + i * k())};
   }
-  void adapt(Design& design);  // from start()
-  void solve_head(Design& design);
-  void measure_others(Design& design);
-  void complete(Design& design);
-  void contribute(Design& design, int slot, const double* c);
-  void clip(Design& design);
-  void contribute_moves(Design& design);
-  void contribute_solved(Design& design);
-  void contribute_private_head(Design& design);
-  void differentiate_step(Design& design, int j);
-  void read_context(const double* features, double* head) const;
-  void contribute_attention(Design& design);
-  bool moves_B() const { return method_.adapt_B; }
+
+  METASPAN_HD const AlgebraLayout& layout() const { return at_; }
+  METASPAN_HD const double* workspace() const { return workspace_; }
+
+ protected:
+  /// Moves the algebra to another workspace. Its contents are not copied.
+  void use(double* workspace) { workspace_ = workspace; }
+
+ private:
+  static constexpr int kWidth = Columns::width;
+
+  METASPAN_HD double* row(Index i) const { return workspace_ + i * Columns::stride; }
+  /// Copies w, and the parameters that follow it, into every column of start().
+  METASPAN_HD void spread(const double* w) {  // (parameters,)
+    for (Index i = 0; i < at_.parameters; ++i) Columns::fill(1, w[i], row(at_.heads + i));
+  }
+  METASPAN_HD void adapt(Design& design);  // from start()
+  METASPAN_HD void solve_head(Design& design);
+  METASPAN_HD void measure(Design& design);
+  METASPAN_HD void measure_others(Design& design);
+  METASPAN_HD void complete(Design& design);
+  METASPAN_HD void contribute(Design& design, int slot, const double* c);
+  METASPAN_HD void clip(Design& design);
+  METASPAN_HD void contribute_moves(Design& design);
+  METASPAN_HD void contribute_solved(Design& design);
+  METASPAN_HD void contribute_private_head(Design& design);
+  METASPAN_HD void differentiate_step(Design& design, int j);
+  METASPAN_HD void read_context(const double* features, double* head) const;
+  METASPAN_HD void contribute_attention(Design& design);
+  METASPAN_HD bool moves_B() const { return method_.adapt_B; }
+  METASPAN_HD Index k() const { return at_.k; }
   /// The first row of the private head among the parameters.
-  Index private_row() const { return k_ + method_.learned_steps(k_); }
+  METASPAN_HD Index private_row() const { return k() + method_.learned_steps(k()); }
+  METASPAN_HD bool learns_steps() const { return method_.step_sizes != StepSizes::fixed; }
   /// The memory for B_j^T g_j. With learned step sizes, every step j has memory of its own.
-  double* pull(int j) { return pulls_.empty() ? k_scratch_.data() : pulls_[j].data(); }
+  METASPAN_HD double* pull(int j) const {
+    return row(at_.pulls + (learns_steps() ? j * k() : Index{0}));
+  }
+  METASPAN_HD double* a_bar(int j) const { return row(at_.a_bars + j * k()); }  // (k, width)
+  METASPAN_HD double* residual_of(int slot) const { return row(at_.of_slot(slot)); }
   /// The learned step sizes, (k or 1, width), and their gradient.
-  const double* step_sizes() const { return heads_[0].data() + k_ * kWidth; }
-  double* grad_steps() { return omega_.data() + k_ * kWidth; }
+  METASPAN_HD const double* step_sizes() const { return row(at_.heads + k()); }
+  METASPAN_HD double* grad_steps() { return row(at_.omega + k()); }
   // The index of each slot; a function is named after the vector of (9) that its slot holds.
-  static int g(int j) { return j; }                               // X^T r_j
-  int p() const { return method_.inner_steps; }                   // X'^T s'
-  int g_bar(int j) const { return method_.inner_steps + 1 + j; }  // X^T r_bar_j
-  int p_v() const { return 2 * method_.inner_steps + 1; }         // X'^T s'_v
+  METASPAN_HD static int g(int j) { return j; }                     // X^T r_j
+  METASPAN_HD int p() const { return at_.steps; }                   // X'^T s'
+  METASPAN_HD int g_bar(int j) const { return at_.steps + 1 + j; }  // X^T r_bar_j
+  METASPAN_HD int p_v() const { return 2 * at_.steps + 1; }         // X'^T s'_v
   // The sums of (6) and a step of (9); task_algebra_impl.hpp describes them.
-  void push_term(int slot, const double* a, const double* b);
-  void push_moves(int moves, const double* V);
-  Terms<kWidth> terms() const { return {terms_.data(), static_cast<int>(terms_.size())}; }
-  void subtract_moves(Design& design, int moves, int slot, double* out);
-  void subtract_pair(Design& design, int a, int b, const double* c, double* out);
-  void step_back(Design& design, int j);
+  METASPAN_HD int pairs(int j) const;
+  METASPAN_HD Pair pair(int i) const;
+  METASPAN_HD Pair term_of_B(int i) const;
+  METASPAN_HD void push_term(const double* a, const double* b);
+  METASPAN_HD void push_moves(int moves, const double* V);
+  METASPAN_HD void subtract_moves(Design& design, int moves, int slot, double* out);
+  METASPAN_HD void subtract_pair(Design& design, int a, int b, const double* c, double* out);
+  METASPAN_HD void step_back(Design& design, int j);
 
   Method method_;
-  Index k_;
-  std::vector<Panel> heads_;      // w_0 .. w_J        (k, width) each; w_0: (parameters, width)
-  std::vector<Panel> residuals_;  // r_0 .. r_{J-1}    (m_in, width)
-  std::vector<Panel> r_bars_, a_bars_;  // one for each backward step; pairs_ refers to them
-  std::vector<Pair> pairs_;
-  std::vector<Pair> terms_of_B_;  // of grad_B, where these are clipped
-  std::vector<Panel> clipped_;    // c of each of these terms, scaled
-  std::vector<Term<kWidth>> terms_;
-  std::vector<Panel> pulls_;  // B_j^T g_j, (k, width) each, for learned step sizes
-  Panel outer_residual_, in_scratch_, k_scratch_;
-  Panel omega_;                         // (parameters, width)
-  Panel first_residual_;                // (m_in, width)  r_0 of all blocks, for fresh steps
-  Panel private_residual_, private_c_;  // (m_out, width)  s'_v and (k, width)  gamma v
-  Panel system_;                        // (triangle(k), width)  L of (26)
-  Panel losses_[3];
+  AlgebraLayout at_;
+  double* workspace_;  // (layout.rows, width)
+  Terms<Columns> terms_;
+};
+
+/// A PanelAlgebra that owns its workspace. The constructor allocates all memory, for panels of up
+/// to max_m_in and max_m_out rows; calls do not allocate.
+template <class Design>
+class TaskAlgebra : public PanelAlgebra<Design> {
+ public:
+  TaskAlgebra(const Method& method, Index k, Index max_m_in, Index max_m_out)
+      : TaskAlgebra(method, AlgebraLayout(method, k, max_m_in, max_m_out)) {}
+  TaskAlgebra(TaskAlgebra&&) noexcept = default;  // the workspace keeps its address
+
+ private:
+  TaskAlgebra(const Method& method, const AlgebraLayout& layout)
+      : PanelAlgebra<Design>(method, layout, nullptr),
+        memory_(static_cast<std::size_t>(layout.rows * Design::Columns::stride)) {
+    this->use(memory_.data());
+  }
+  std::vector<double> memory_;
 };
 
 }  // namespace metaspan

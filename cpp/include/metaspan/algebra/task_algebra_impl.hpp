@@ -1,95 +1,72 @@
-// Definitions of the members of TaskAlgebra for inner loops of gradient steps, (5)-(10), included
+// Definitions of the members of PanelAlgebra for inner loops of gradient steps, (5)-(10), included
 // by engines/task_algebra.cpp, which instantiates TaskAlgebra.
 #pragma once
 
-#include <algorithm>
-
-#include "cholesky.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 
 namespace metaspan {
 
-using kernels::add_columns;
-using kernels::dot_columns;
-
+/// Returns how many pairs Omega has before the backward step j, (9): two for each later step.
 template <class Design>
-TaskAlgebra<Design>::TaskAlgebra(const Method& method, Index k, Index max_m_in, Index max_m_out)
-    : method_(method), k_(k) {
-  const auto panel = [](Index rows) { return Panel(static_cast<std::size_t>(rows * kWidth)); };
-  const int steps = method.inner_steps;
-  for (int j = 0; j <= steps; ++j) heads_.push_back(panel(j == 0 ? method.parameters(k) : k));
-  for (int j = 0; j < steps; ++j) {
-    residuals_.push_back(panel(max_m_in));
-    if (method.exact) r_bars_.push_back(panel(max_m_in));
-    if (method.has_inner_part()) a_bars_.push_back(panel(k));
-    if (method.step_sizes != StepSizes::fixed) pulls_.push_back(panel(k));
-  }
-  if (method.solves_head) system_ = panel(kernels::triangle(k));
-  pairs_.reserve(2 * static_cast<std::size_t>(steps));
-  for (int t = 0; method.clips() && t < method.terms(); ++t) clipped_.push_back(panel(k));
-  terms_of_B_.reserve(clipped_.size());
-  terms_.reserve(3 * static_cast<std::size_t>(steps) + 1);
-  outer_residual_ = panel(max_m_out);
-  in_scratch_ = panel(max_m_in);
-  k_scratch_ = panel(k);
-  omega_ = panel(method.parameters(k));
-  if (method.fresh_steps) first_residual_ = panel(max_m_in);
-  if (method.private_head) {
-    private_residual_ = panel(max_m_out);
-    private_c_ = panel(k);
-  }
-  for (Panel& loss : losses_) loss.resize(kWidth);
+METASPAN_HD int PanelAlgebra<Design>::pairs(int j) const {
+  return moves_B() && method_.has_way_back() ? 2 * (at_.steps - 1 - j) : 0;
 }
 
-/// Appends the term -alpha (a . b) slot, with a factor for every task.
+/// Returns pair number i of Omega, (9). The last step comes first, and each step adds (X^T r_bar_j,
+/// w_j) and (g_j, a_bar_j).
 template <class Design>
-void TaskAlgebra<Design>::push_term(int slot, const double* a, const double* b) {
-  Term<kWidth>& term = terms_.emplace_back();
-  term.slot = slot;
-  dot_columns<kWidth, kChainsOf<Design>>(k_, a, b, term.factor);
-  for (double& factor : term.factor) factor *= -method_.alpha;
+METASPAN_HD auto PanelAlgebra<Design>::pair(int i) const -> Pair {
+  const int j = at_.steps - 1 - i / 2;
+  if (i % 2 == 0) return {g_bar(j), head(j)};
+  return {g(j), a_bar(j)};
+}
+
+/// Appends the term -alpha (a . b) of the next slot, with a factor for every task.
+template <class Design>
+METASPAN_HD void PanelAlgebra<Design>::push_term(const double* a, const double* b) {
+  double* factor = row(at_.factors + terms_.count++);
+  Columns::dot(k(), a, b, factor);
+  for (int t = 0; t < kWidth; ++t) factor[t] *= -method_.alpha;
 }
 
 /// Sets the terms of B_moves V - B V, (6): -alpha sum_{l < moves} (w_l . V) g_l. Empty for ANIL.
 template <class Design>
-void TaskAlgebra<Design>::push_moves(int moves, const double* V) {
-  terms_.clear();
-  for (int l = 0; moves_B() && l < moves; ++l) push_term(g(l), heads_[l].data(), V);
+METASPAN_HD void PanelAlgebra<Design>::push_moves(int moves, const double* V) {
+  terms_ = {row(at_.factors), 0, moves, at_.steps};
+  for (int l = 0; moves_B() && l < moves; ++l) push_term(head(l), V);
 }
 
 /// Computes out -= alpha (slot a . slot b) c.
 template <class Design>
-void TaskAlgebra<Design>::subtract_pair(Design& design, int a, int b, const double* c,
-                                        double* out) {
+METASPAN_HD void PanelAlgebra<Design>::subtract_pair(Design& design, int a, int b, const double* c,
+                                                     double* out) {
   double dots[kWidth];
   design.dot(a, b, dots);
-  add_columns<kWidth>(k_, -method_.alpha, dots, c, out);
+  Columns::add(k(), -method_.alpha, dots, c, out);
 }
 
 /// Adds B_moves^T v - B^T v, (6), for the vector v of a slot: -alpha sum_{l < moves} w_l (g_l . v).
 template <class Design>
-void TaskAlgebra<Design>::subtract_moves(Design& design, int moves, int slot, double* out) {
-  for (int l = 0; moves_B() && l < moves; ++l) {
-    subtract_pair(design, g(l), slot, heads_[l].data(), out);
-  }
+METASPAN_HD void PanelAlgebra<Design>::subtract_moves(Design& design, int moves, int slot,
+                                                      double* out) {
+  for (int l = 0; moves_B() && l < moves; ++l) subtract_pair(design, g(l), slot, head(l), out);
 }
 
 /// The inner loop (2) in normalised units, g_j = X^T r_j. One call of the design computes r_j and
 /// g_j, since it can reuse each row of X while the row is in a cache. Apart from g_j, the step
 /// needs only B_j^T g_j. A single learned step size is the same for all tasks and replaces alpha.
 template <class Design>
-void TaskAlgebra<Design>::adapt(Design& design) {
+METASPAN_HD void PanelAlgebra<Design>::adapt(Design& design) {
   if (method_.solves_head) return solve_head(design);
   if (method_.step_sizes == StepSizes::one) method_.alpha = *step_sizes();
   const double minus_alpha = -method_.alpha;
   for (int j = 0; j < method_.inner_steps; ++j) {
-    double* r = residuals_[j].data();
-    const double* now = heads_[j].data();
-    double* next = heads_[j + 1].data();
+    const double* now = head(j);
+    double* next = row(at_.head(j + 1));
     push_moves(j, now);
-    design.residual_in(now, terms(), g(j), r);
+    design.residual_in(now, terms_, g(j), residual_of(g(j)));
     if (!method_.adapt_head) {
-      std::copy_n(now, k_ * kWidth, next);
+      Columns::copy(k(), now, next);
       continue;
     }
     // w_{j+1} = w_j - alpha B_j^T g_j
@@ -99,57 +76,55 @@ void TaskAlgebra<Design>::adapt(Design& design) {
     subtract_moves(design, j, g(j), b);
     if (method_.step_sizes == StepSizes::per_entry) {
       const double* alpha = step_sizes();
-      for (Index i = 0; i < k_ * kWidth; ++i) next[i] = now[i] - alpha[i] * b[i];
+      Columns::each(k(), [=](Index i) { next[i] = now[i] - alpha[i] * b[i]; });
       continue;
     }
-    for (Index i = 0; i < k_ * kWidth; ++i) next[i] = now[i] + minus_alpha * b[i];
+    Columns::each(k(), [=](Index i) { next[i] = now[i] + minus_alpha * b[i]; });
   }
 }
 
 /// What a task contributes to the outer step: the gradient of the outer loss, (7)-(10), or one of
 /// the contributions of (25)-(27). The outer residual comes first, since every term of the gradient
-/// is linear in this residual. Only losses need the inner residual at w_J, which takes one more
-/// product with X.
+/// is linear in this residual.
 template <class Design>
-void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
+METASPAN_HD void PanelAlgebra<Design>::gradient(Design& design, bool losses) {
   adapt(design);
   const int steps = method_.inner_steps;
-  const Index m_out = design.m_out(), tracked = design.tracked();
   const double* w_J = adapted();
-  double* s = outer_residual_.data();  // r', which is s' in normalised units
-  terms_of_B_.clear();
+  double* omega = row(at_.omega);
 
-  std::fill(omega_.begin() + k_ * kWidth, omega_.end(), 0.0);
+  Columns::fill(at_.parameters - k(), 0.0, row(at_.omega + k()));
   if (method_.private_head) contribute_private_head(design);
   if (method_.has_outer_part()) {
     // (7): the outer residual and omega = B_J^T p.
     push_moves(steps, w_J);
     // s' is zero in columns without a task. All results below are linear in s', hence zero in those
     // columns too.
-    design.residual_out(w_J, terms(), p(), s);
-    design.features(p(), omega_.data());
-    subtract_moves(design, steps, p(), omega_.data());
+    design.residual_out(w_J, terms_, p(), residual_of(p()));
+    design.features(p(), omega);
+    subtract_moves(design, steps, p(), omega);
     contribute(design, p(), w_J);  // (8)
   }
-  if (losses) {
-    measure_others(design);
-    // The inner residual after the loop. The inner residual before the loop is r_0; for J = 0 both
-    // are equal.
-    push_moves(steps, w_J);
-    design.residual_in(w_J, terms(), kNoSlot, in_scratch_.data());
-    const double* last = in_scratch_.data();
-    const double* first = steps > 0 ? residuals_[0].data() : last;
-    if (method_.fresh_steps) first = first_residual_.data();
-    dot_columns<kWidth, kChainsOf<Design>>(design.m_in() - tracked, first, first,
-                                           losses_[before].data());
-    dot_columns<kWidth, kChainsOf<Design>>(design.m_in() - tracked, last, last,
-                                           losses_[after].data());
-    dot_columns<kWidth, kChainsOf<Design>>(m_out - tracked, s, s, losses_[outer].data());
-    for (Panel& loss : losses_) {
-      for (double& value : loss) value *= 0.5;
-    }
-  }
+  if (losses) measure(design);
   complete(design);
+}
+
+/// Computes loss(). Only losses need the inner residual at w_J, which takes one more product with
+/// X. The inner residual before the loop is r_0; for J = 0 both are equal.
+template <class Design>
+METASPAN_HD void PanelAlgebra<Design>::measure(Design& design) {
+  measure_others(design);
+  push_moves(at_.steps, adapted());
+  double *last = row(at_.scratch_in), *all = row(at_.losses);
+  design.residual_in(adapted(), terms_, kNoSlot, last);
+  const double* first = at_.steps > 0 ? residual(0) : last;
+  if (method_.fresh_steps) first = row(at_.first_residual);
+  const double* s = residual_of(p());
+  const Index m_in = design.m_in() - design.tracked(), m_out = design.m_out() - design.tracked();
+  Columns::dot(m_in, first, first, row(at_.losses + before));
+  Columns::dot(m_in, last, last, row(at_.losses + after));
+  Columns::dot(m_out, s, s, row(at_.losses + outer));
+  Columns::each(3, [=](Index i) { all[i] *= 0.5; });
 }
 
 /// Step j of the backward pass (9). Omega is stored as p w_J^T plus the pairs v c^T, so products
@@ -157,41 +132,37 @@ void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
 /// every right-hand side has the omega and Omega from before the step. No step reads the pairs of
 /// step 0, so these are not stored. If the inner loop does not move the head, a_bar is zero.
 template <class Design>
-void TaskAlgebra<Design>::step_back(Design& design, int j) {
-  const double *w_j = heads_[j].data(), *w_J = adapted();
-  double *r_bar = r_bars_[j].data(), *a_bar = a_bars_[j].data(), *omega = omega_.data();
+METASPAN_HD void PanelAlgebra<Design>::step_back(Design& design, int j) {
+  const double *w_j = head(j), *w_J = adapted();
+  double *a_bar_j = a_bar(j), *omega = row(at_.omega), *scratch = row(at_.scratch_k);
 
-  if (!pulls_.empty()) differentiate_step(design, j);
+  if (learns_steps()) differentiate_step(design, j);
   const double to_head = method_.adapt_head ? -method_.alpha : 0;
-  for (Index i = 0; i < k_ * kWidth; ++i) a_bar[i] = to_head * omega[i];
+  Columns::each(k(), [=](Index i) { a_bar_j[i] = to_head * omega[i]; });
   if (method_.step_sizes == StepSizes::per_entry) {
     const double* alpha = step_sizes();
-    for (Index i = 0; i < k_ * kWidth; ++i) a_bar[i] = -alpha[i] * omega[i];
+    Columns::each(k(), [=](Index i) { a_bar_j[i] = -alpha[i] * omega[i]; });
   }
   // r_bar = X (B_j a_bar [- alpha Omega w_j])
-  push_moves(j, a_bar);
+  push_moves(j, a_bar_j);
   if (moves_B()) {
-    push_term(p(), w_J, w_j);
-    for (const Pair& pair : pairs_) push_term(pair.slot, pair.c, w_j);
+    push_term(w_J, w_j);
+    for (int i = 0; i < pairs(j); ++i) push_term(pair(i).c, w_j);
   }
-  design.product_in(a_bar, terms(), g_bar(j), r_bar);
+  design.product_in(a_bar_j, terms_, g_bar(j), residual_of(g_bar(j)));
 
   // omega += B_j^T X^T r_bar [- alpha Omega^T g_j]
-  design.features(g_bar(j), k_scratch_.data());
-  for (Index i = 0; i < k_ * kWidth; ++i) omega[i] += k_scratch_[i];
+  design.features(g_bar(j), scratch);
+  Columns::each(k(), [=](Index i) { omega[i] += scratch[i]; });
   subtract_moves(design, j, g_bar(j), omega);
   if (moves_B()) {
     subtract_pair(design, p(), g(j), w_J, omega);
-    for (const Pair& pair : pairs_) subtract_pair(design, pair.slot, g(j), pair.c, omega);
+    for (int i = 0; i < pairs(j); ++i) subtract_pair(design, pair(i).slot, g(j), pair(i).c, omega);
   }
 
   // Omega += X^T r_bar w_j^T + g_j a_bar^T
   contribute(design, g_bar(j), w_j);
-  contribute(design, g(j), a_bar);
-  if (moves_B() && j > 0) {
-    pairs_.push_back({g_bar(j), w_j});
-    pairs_.push_back({g(j), a_bar});
-  }
+  contribute(design, g(j), a_bar_j);
 }
 
 }  // namespace metaspan

@@ -1,87 +1,114 @@
 // The Design of one task of several trials at once, for population losses in coordinates, (13).
+// Device code compiles it from this source.
 #pragma once
 
-#include "cholesky.hpp"
-#include "metaspan/algebra/shared_design.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
-#include "trials.hpp"
 
 namespace metaspan {
 
-/// A Design for one task in `Width` trials, one trial per column, each with its own Z = [M; R] and
-/// target. As in SharedDesign, X = X' = I, Z = Z' and y = y' = [w_star; 0]. Sums have the same
-/// order in both classes, so a trial has the same bits with either class. `Chains` must be the
-/// value that SharedDesign uses, see dot_columns().
-template <int Width, int Chains>
+/// A Design for one task of `width` trials, one trial per column, each with its own Z = [M; R] and
+/// target. As in SharedDesign, X = X' = I, Z = Z' and y = y' = [w_star; 0]. A slot is read from the
+/// workspace of the algebra, see AlgebraLayout.
+///
+/// Trials is TrialColumns on the CPU and TrialColumn on a device: the columns of the design, the
+/// product with a matrix of each trial, and what becomes of a term a c^T of grad_B.
+template <class Trials>
 class TrialsDesign {
  public:
-  static constexpr int width = Width;
+  using Columns = typename Trials::Columns;
+  static constexpr int width = Columns::width;
+  using Sink = typename Trials::Sink;
 
-  /// The states of the trials, and scratch memory.
-  struct Trials {
-    Index D, k;
-    const double* Z;            // (D, k, width)  [M; R]
-    const double** slots;       // (slots,)
-    kernels::TrialTerm* terms;  // out, terms of the task, `step` elements apart
-    Index step;
-  };
+  METASPAN_HD TrialsDesign(Index D, Index k,
+                           const double* Z,      // (D, k, width)  [M; R]
+                           const double* heads,  // (k_star, width)  w_star
+                           Index k_star, const AlgebraLayout& layout,
+                           const double* workspace,  // of the algebra
+                           Sink sink)
+      : D_(D),
+        k_(k),
+        k_star_(k_star),
+        Z_(Z),
+        heads_(heads),
+        layout_(layout),
+        workspace_(workspace),
+        sink_(sink) {}
 
-  TrialsDesign(const Trials& trials,
-               const double* heads,  // (k_star, width)  w_star
-               Index k_star)
-      : trials_(trials), heads_(heads), k_star_(k_star) {}
+  METASPAN_HD Index tasks() const { return width; }
+  METASPAN_HD Index m_in() const { return D_; }
+  METASPAN_HD Index m_out() const { return D_; }
+  METASPAN_HD Index tracked() const { return 0; }
 
-  Index tasks() const { return width; }
-  Index m_in() const { return trials_.D; }
-  Index m_out() const { return trials_.D; }
-  Index tracked() const { return 0; }
-
-  void features(int slot, double* out) const {
-    kernels::trial_product<width>(trials_.k, trials_.D, trials_.Z, 1, trials_.k,
-                                  trials_.slots[slot], out);
+  METASPAN_HD void features(int slot, double* out) const {
+    Trials::product(k_, D_, Z_, 1, k_, vector(slot), out);
   }
-  void dot(int a, int b, double* dots) const {
-    kernels::dot_columns<width, Chains>(trials_.D, trials_.slots[a], trials_.slots[b], dots);
+  METASPAN_HD void dot(int a, int b, double* dots) const {
+    Columns::dot(D_, vector(a), vector(b), dots);
   }
-  void residual_in(const double* V, Terms<Width> terms, int slot, double* r) const {
+  METASPAN_HD void residual_in(const double* V, Terms<Columns> terms, int slot, double* r) const {
     product_in(V, terms, slot, r);
-    for (Index i = 0; i < k_star_ * width; ++i) r[i] -= heads_[i];
+    const double* heads = heads_;
+    Columns::each(k_star_, [=](Index i) { r[i] -= heads[i]; });
   }
-  void residual_out(const double* V, Terms<Width> terms, int slot, double* r) const {
+  METASPAN_HD void residual_out(const double* V, Terms<Columns> terms, int slot, double* r) const {
     residual_in(V, terms, slot, r);
   }
-  void product_in(const double* V, Terms<Width> terms, int slot, double* r) const {
-    kernels::trial_product<width>(trials_.D, trials_.k, trials_.Z, trials_.k, 1, V, r);
+  METASPAN_HD void product_in(const double* V, Terms<Columns> terms, int, double* r) const {
+    Trials::product(D_, k_, Z_, k_, 1, V, r);
     for (int t = 0; t < terms.count; ++t) {
-      const Term<Width>& term = terms.begin[t];
-      kernels::add_columns<width>(trials_.D, 1.0, term.factor, trials_.slots[term.slot], r);
+      Columns::add(D_, 1.0, terms.factor(t), vector(terms.slot(t)), r);
     }
-    if (slot != kNoSlot) trials_.slots[slot] = r;
   }
   /// Computes Z^T Z and Z^T y of every trial from the Z of the trial.
-  void normal_equations(double* G, double* b) const {
-    const Index k = trials_.k;
-    std::fill_n(G, kernels::triangle(k) * width, 0.0);
-    for (Index i = 0; i < trials_.D; ++i) {
-      kernels::add_outer<width>(k, trials_.Z + i * k * width, G);
-    }
-    kernels::trial_product<width>(k, k_star_, trials_.Z, 1, k, heads_, b);
+  METASPAN_HD void normal_equations(double* G, double* b) const {
+    Columns::fill(kernels::triangle(k_), 0.0, G);
+    for (Index i = 0; i < D_; ++i) Columns::add_outer(k_, Z_ + i * k_ * Columns::stride, G);
+    Trials::product(k_, k_star_, Z_, 1, k_, heads_, b);
   }
-  /// Notes the term without adding it to grad_B. The caller must add the noted terms in the order
-  /// of SharedDesign: the first term of all tasks, then the second term of all tasks, and so on.
-  /// Until they are added, the algebra that owns their memory must stay alive.
-  void add(int slot, const double* C) {
-    *trials_.terms = {trials_.slots[slot], C};
-    trials_.terms += trials_.step;
-  }
+  METASPAN_HD void add(int slot, const double* c) { sink_.add(D_, k_, vector(slot), c); }
 
  private:
-  Trials trials_;
-  const double* heads_;
-  Index k_star_;
+  METASPAN_HD const double* vector(int slot) const {
+    return workspace_ + layout_.of_slot(slot) * Columns::stride;
+  }
+
+  Index D_, k_, k_star_;
+  const double *Z_, *heads_;
+  const AlgebraLayout& layout_;
+  const double* workspace_;
+  Sink sink_;
 };
 
-template <int Width, int Chains>
-constexpr int kChainsOf<TrialsDesign<Width, Chains>> = Chains;
+/// Trials of TrialsDesign on a device: a trial for each thread, whose terms are added to grad_B at
+/// once.
+template <int Stride = 32>
+struct TrialColumn {
+  using Columns = ThreadColumn<Stride>;
+
+  /// Computes out[i] = sum_p A[i, p] V[p] of the thread's trial. Element (i, p) of A is at row
+  /// i a_row + p a_step. Each sum is in rising order of p.
+  METASPAN_HD static void product(Index rows, Index depth, const double* A, Index a_row,
+                                  Index a_step, const double* V, double* out) {
+    for (Index i = 0; i < rows; ++i) {
+      double sum = 0;
+      for (Index p = 0; p < depth; ++p) {
+        sum += A[(i * a_row + p * a_step) * Stride] * V[p * Stride];
+      }
+      out[i * Stride] = sum;
+    }
+  }
+
+  /// Adds a c^T to grad_B.
+  struct Sink {
+    double* G;  // (D, k, 1), rows Stride apart
+
+    METASPAN_HD void add(Index D, Index k, const double* a, const double* c) const {
+      for (Index i = 0; i < D; ++i) {
+        const double a_i = a[i * Stride];
+        for (Index j = 0; j < k; ++j) G[(i * k + j) * Stride] += a_i * c[j * Stride];
+      }
+    }
+  };
+};
 
 }  // namespace metaspan

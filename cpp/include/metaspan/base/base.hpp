@@ -1,5 +1,5 @@
-// Eigen's settings, the index type, the matrix aliases and integer rounding. Every file of the core
-// includes this header before any other use of Eigen.
+// Eigen's settings and the matrix aliases. Every file of the core includes this header before any
+// other use of Eigen.
 #pragma once
 
 // Eigen must start no threads of its own: only parallel.hpp starts threads, in a way that makes
@@ -13,10 +13,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace metaspan {
+#include "metaspan/base/index.hpp"
 
-/// Signed type of every size and index.
-using Index = std::ptrdiff_t;
+namespace metaspan {
 
 /// A row-major matrix.
 template <class Scalar>
@@ -34,10 +33,5 @@ using MutVec = Eigen::Map<Vec>;
 /// of a matrix product, depend on the processor. With these fixed sizes, a matrix product has the
 /// same bits on every processor that runs the same instruction-set level.
 inline constexpr Index kCacheBytes[] = {32 * 1024, 512 * 1024, 4 * 1024 * 1024};
-
-/// a / b rounded up, for a >= 0 and b > 0.
-constexpr Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
-/// The least multiple of `multiple` that is at least a.
-constexpr Index round_up(Index a, Index multiple) { return ceil_div(a, multiple) * multiple; }
 
 }  // namespace metaspan

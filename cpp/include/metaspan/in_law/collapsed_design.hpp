@@ -4,6 +4,7 @@
 #pragma once
 
 #include "metaspan/algebra/design.hpp"
+#include "metaspan/algebra/factors.hpp"
 #include "metaspan/in_law/sample_shape.hpp"
 #include "normal.hpp"
 
@@ -36,7 +37,8 @@ void draw_theta(Key key, const SampleLaw& law, const SampleShape& shape, Index f
 /// the residual times the row to the slot while a cache still holds the row.
 class CollapsedDesign {
  public:
-  static constexpr int width = kernels::kTasks;
+  using Columns = PanelColumns<kernels::kTasks>;
+  static constexpr int width = Columns::width;
 
   /// The tasks of a panel, their samples and the state.
   struct Panel {
@@ -91,9 +93,9 @@ class CollapsedDesign {
   Index m_out() const { return panel_.shape.rows_of(outer_shape()); }
   Index tracked() const { return 0; }
 
-  void residual_in(const double* V, Terms<width> terms, int slot, double* r);
-  void residual_out(const double* V, Terms<width> terms, int slot, double* r);
-  void product_in(const double* V, Terms<width> terms, int slot, double* r);
+  void residual_in(const double* V, Terms<Columns> terms, int slot, double* r);
+  void residual_out(const double* V, Terms<Columns> terms, int slot, double* r);
+  void product_in(const double* V, Terms<Columns> terms, int slot, double* r);
   void normal_equations(double* G, double* b);
   void features(int slot, double* out) const;
   void dot(int a, int b, double* dots) const;
@@ -129,7 +131,7 @@ class CollapsedDesign {
   }
   Index columns() const { return panel_.shape.columns(); }
   /// Computes u_ <- B V + terms or, if `less_truth` is true, u_ <- B V + terms - theta.
-  void direction(const double* V, Terms<width> terms, bool less_truth);
+  void direction(const double* V, Terms<Columns> terms, bool less_truth);
   /// Computes r = X u - noise and slot <- X^T r, row by row.
   void pass(const SetShape& set, const PanelSet& numbers, double noise, int slot, double* r);
   /// Off the basis, X^T r is a sum over the rows of X of a coefficient times a vector of standard

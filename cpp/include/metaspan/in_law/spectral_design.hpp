@@ -3,6 +3,7 @@
 #pragma once
 
 #include "metaspan/algebra/design.hpp"
+#include "metaspan/algebra/factors.hpp"
 #include "metaspan/algebra/method.hpp"
 #include "metaspan/base/sizes.hpp"
 
@@ -15,7 +16,8 @@ namespace metaspan {
 /// block b + 1. A residual is represented by its norm, which is enough to compute losses.
 class SpectralDesign {
  public:
-  static constexpr int width = kPanelTasks;
+  using Columns = PanelColumns<kPanelTasks>;
+  static constexpr int width = Columns::width;
 
   /// Number of blocks a_b that a method needs.
   static int blocks_of(const Method& method) {
@@ -59,13 +61,13 @@ class SpectralDesign {
   Index m_out() const { return 1; }
   Index tracked() const { return 0; }
 
-  void residual_in(const double* V, Terms<width> terms, int slot, double* r) {
+  void residual_in(const double* V, Terms<Columns> terms, int slot, double* r) {
     chain(V, terms, true, slot, r);
   }
-  void residual_out(const double* V, Terms<width> terms, int slot, double* r) {
+  void residual_out(const double* V, Terms<Columns> terms, int slot, double* r) {
     chain(V, terms, true, slot, r);
   }
-  void product_in(const double* V, Terms<width> terms, int slot, double* r) {
+  void product_in(const double* V, Terms<Columns> terms, int slot, double* r) {
     chain(V, terms, false, slot, r);
   }
   void normal_equations(double* G, double* b) const;
@@ -79,7 +81,7 @@ class SpectralDesign {
   double* slot_of(int slot) const { return scratch_.slots_.data() + slot * size(); }
   /// Computes a product of the Design concept: u = B V + terms, slot <- X^T X u, and r = |X u| if
   /// the norm is needed.
-  void chain(const double* V, Terms<width> terms, bool less_truth, int slot, double* r);
+  void chain(const double* V, Terms<Columns> terms, bool less_truth, int slot, double* r);
   /// Computes out = sum_ij a_i^T U^T Sigma^(i + j + more) U b_j for every task.
   void form(const double* a, const double* b, int more, double* out) const;
 

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "metaspan/algebra/dense_design.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/data/samples.hpp"
 

@@ -26,7 +26,8 @@ namespace metaspan {
 template <class XScalar>
 class VectorDesign {
  public:
-  static constexpr int width = kPanelTasks;
+  using Columns = PanelColumns<kPanelTasks>;
+  static constexpr int width = Columns::width;
 
   /// The inputs that all panels of a round share.
   struct Round {
@@ -95,14 +96,14 @@ class VectorDesign {
   Index m_out() const { return m_out_; }
   Index tracked() const { return 0; }
 
-  void residual_in(const double* V, Terms<width> terms, int slot, double* r) {
+  void residual_in(const double* V, Terms<Columns> terms, int slot, double* r) {
     if (round_.features) return from_features(true, V, slot, r);
     chain(panel_.inner, m_in_, true, V, terms, slot, r);
   }
-  void residual_out(const double* V, Terms<width> terms, int slot, double* r) {
+  void residual_out(const double* V, Terms<Columns> terms, int slot, double* r) {
     chain(panel_.outer, m_out_, true, V, terms, slot, r);
   }
-  void product_in(const double* V, Terms<width> terms, int slot, double* r) {
+  void product_in(const double* V, Terms<Columns> terms, int slot, double* r) {
     if (round_.features) return from_features(false, V, slot, r);
     chain(panel_.inner, m_in_, false, V, terms, slot, r);
   }
@@ -134,7 +135,7 @@ class VectorDesign {
   /// Computes a product of the Design concept for all tasks: u = B V + terms, r = X u [- y], slot
   /// <- X^T r, B^T slot.
   void chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y, const double* V,
-             Terms<width> terms, int slot, double* r);
+             Terms<Columns> terms, int slot, double* r);
   /// Computes from Z, for the inner sets, the residual r = Z V [- y], and Z^T r for features().
   void from_features(bool with_y, const double* V, int slot, double* r);
   /// Compute Z = X B, for all inner sets of the panel or for some rows of one set.
@@ -149,9 +150,9 @@ class VectorDesign {
   /// chunk of columns.
   void combine_slots(const Pass& task, const Rows& rows, Index begin, Index first, Index columns);
   /// Whether B V + terms equals B w for every task, so that u is the stored B_w.
-  bool is_start(const double* V, Terms<width> terms) const;
+  bool is_start(const double* V, Terms<Columns> terms) const;
   /// Computes U_ <- B V + terms or, if `less_truth` is true, U_ <- B V + terms - theta.
-  void directions(const double* V, Terms<width> terms, bool less_truth);
+  void directions(const double* V, Terms<Columns> terms, bool less_truth);
   /// Make one pass over a dense set, or over the entries of a sparse set.
   void pass(const Pass& task);
   void pass_entries(const Pass& task);
@@ -160,8 +161,7 @@ class VectorDesign {
   /// Returns rows of a set: rows of an array, rows held from an earlier pass, or rows from make().
   Rows rows_of(const Pass& task, Index begin, Index count);
   void make(const Pass& task, Index begin, Index count, XScalar* out, double* radii);
-  /// Compute the contribution of one piece of columns to X u for a few rows, or add X^T r of a few
-  /// rows to v in one piece of columns.
+  /// Compute one piece of columns of X u, or of v += X^T r, for a few rows.
   void times_piece(const Pass& task, const Rows& rows, Index first, Index columns, Index piece);
   void combine_piece(const Pass& task, const Rows& rows, Index begin, Index first, Index columns);
   void combine_and_times_piece(const Pass& task, const Rows& rows, const Rows& next, Index begin,

@@ -1,0 +1,69 @@
+// Where the task algebra keeps its panels in the workspace that it is handed.
+#pragma once
+
+#include "metaspan/algebra/columns.hpp"
+#include "metaspan/algebra/method.hpp"
+
+namespace metaspan {
+
+/// The rows of the workspace of TaskAlgebra, for tasks of up to most_in inner and most_out outer
+/// rows. The members are the first rows of the panels that the algebra uses; panels that a method
+/// does not use have no rows. J is the number of inner steps.
+struct AlgebraLayout {
+  AlgebraLayout(const Method& method, Index k, Index most_in, Index most_out)
+      : k(k), most_in(most_in), parameters(method.parameters(k)), steps(method.inner_steps) {
+    const Index J = steps;
+    const auto take = [this](Index count) {
+      const Index first = rows;
+      rows += count;
+      return first;
+    };
+    heads = take(parameters + J * k);
+    residuals = take(J * most_in);
+    outer_residual = take(most_out);
+    r_bars = take(method.exact ? J * most_in : 0);
+    private_residual = take(method.private_head ? most_out : 0);
+    a_bars = take(method.has_inner_part() ? J * k : 0);
+    pulls = take(method.step_sizes != StepSizes::fixed ? J * k : k);
+    omega = take(parameters);
+    private_c = take(method.private_head ? k : 0);
+    system = take(method.solves_head ? kernels::triangle(k) : 0);
+    clipped = take(method.clips() ? method.terms() * k : 0);
+    factors = take(3 * J + 1);
+    scratch_in = take(most_in);
+    scratch_k = take(k);
+    first_residual = take(method.fresh_steps ? most_in : 0);
+    losses = take(3);
+  }
+
+  /// The first row of w_j, (k, width). w_0, (parameters, width), is followed by the parameters that
+  /// follow w, see Method.
+  METASPAN_HD Index head(int j) const { return j == 0 ? heads : heads + parameters + (j - 1) * k; }
+  /// The first row of the residual r of a slot, whose vector is X^T r or X'^T r. A design that
+  /// reads it here needs no memory of its own for slots.
+  METASPAN_HD Index of_slot(int slot) const {
+    if (slot < steps) return residuals + slot * most_in;
+    if (slot == steps) return outer_residual;
+    if (slot == 2 * steps + 1) return private_residual;
+    return r_bars + (slot - steps - 1) * most_in;
+  }
+
+  Index k, most_in, parameters;
+  int steps;                          // J
+  Index rows = 0;                     // of the whole workspace
+  Index heads;                        // w_0 .. w_J        (parameters, then k for each step)
+  Index residuals;                    // r_0 .. r_{J-1}    (most_in each)
+  Index outer_residual;               // s'                (most_out)
+  Index r_bars, a_bars;               // of the backward steps (most_in and k each)
+  Index private_residual, private_c;  // s'_v (most_out) and gamma v (k)
+  Index pulls;    // B_j^T g_j         (k for each step with learned sizes, else k)
+  Index omega;    // (parameters)
+  Index system;   // L of (26)         (triangle(k))
+  Index clipped;  // c of the terms of grad_B, scaled (k each)
+  Index factors;  // of the terms of (6)
+  Index scratch_in, scratch_k;
+  Index first_residual;  // r_0 of all blocks, for fresh steps (most_in)
+  Index losses;          // before, after, outer
+};
+
+}  // namespace metaspan
