@@ -60,7 +60,7 @@ def modules():
     """Return every module of the package that is written in Python, at any depth."""
     for info in pkgutil.walk_packages(ms.__path__, "metaspan."):
         own = info.name.rpartition(".")[2]
-        compiled = own == "_cpu" or (own.startswith("_core") and own != "_core_types")
+        compiled = own.startswith(("_cpu", "_cuda", "_core")) and own != "_core_types"
         if not compiled and own != "__main__":
             yield importlib.import_module(info.name)
 

@@ -1,9 +1,13 @@
 // Runs the threads of emulated kernels, on fibres or on threads of the system.
 #include "scheduler.hpp"
 
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -26,19 +30,36 @@ constexpr unsigned kSets = 3;  // blocks that run at once on threads of the syst
 
 Mode chosen_mode = is_watched_for_races() ? Mode::threads : Mode::fibres;
 
-/// A barrier of some threads of a block.
+/// A barrier of some threads of a block. A thread that waits reads the generation alone, which the
+/// thread that comes last writes: nothing else orders them, so ThreadSanitizer sees every race of
+/// threads whose barrier is missing. A mutex would order them by chance.
 struct Barrier {
-  std::mutex mutex;
-  std::condition_variable released;
-  int arrived = 0;
-  unsigned generation = 0;
+  std::atomic<std::uint64_t> state{0};  // threads that arrived, and 2^32 times those expected
+  std::atomic<std::uint32_t> generation{0};
 };
+
+constexpr std::uint64_t kExpected = std::uint64_t{1} << 32;
+
+int expected(std::uint64_t state) { return static_cast<int>(state >> 32); }
+bool is_complete(std::uint64_t state) { return state != 0 && state % kExpected == state >> 32; }
+
+void sleep(std::atomic<std::uint32_t>& generation, std::uint32_t value) {
+  ::syscall(SYS_futex, &generation, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
+}
+
+/// Lets the threads that wait go on. All that are expected have arrived, and `expected` are next.
+void release(Barrier& barrier, int expected) {
+  barrier.state = static_cast<std::uint64_t>(expected) * kExpected;
+  barrier.generation.fetch_add(1, std::memory_order_release);
+  if (mode() == Mode::threads) {
+    ::syscall(SYS_futex, &barrier.generation, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+  }
+}
 
 /// Lanes of a warp that meet, named by the lowest lane of their mask; the slots are used in turns,
 /// so that one barrier an exchange suffices.
 struct Group {
   Barrier barrier;
-  unsigned mask = 0;
   alignas(8) unsigned char slots[2][32 * 8];
 };
 
@@ -53,20 +74,19 @@ struct Warp {
 struct Block {
   Block(const Shape& shape, int threads)
       : threads(threads),
-        live(threads),
         warps(static_cast<std::size_t>((threads + 31) / 32)),
         bytes(shape.shared_bytes),
         shared(new (std::align_val_t{16}) unsigned char[shape.shared_bytes]) {
     std::memset(shared, 0xff, bytes);  // doubles that no thread wrote are NaN
+    barrier.state = static_cast<std::uint64_t>(threads) * kExpected;
   }
   ~Block() { ::operator delete[](shared, std::align_val_t{16}); }
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 
   const int threads;
-  std::atomic<int> live;            // threads that have not returned
   std::atomic<int> waiting{0};      // threads that wait in a barrier
-  Barrier barrier;                  // of all threads
+  Barrier barrier;                  // of the threads that have not returned
   std::atomic<int> counts[3] = {};  // of count_in_block, in turns
   std::vector<Warp> warps;
   const std::size_t bytes;
@@ -90,34 +110,35 @@ thread_local std::vector<std::unique_ptr<FibreThread>> fibres;
 thread_local FibreThread* running = nullptr;
 thread_local const std::function<void()>* fibre_body = nullptr;
 
-void release(Barrier& barrier) {
-  barrier.arrived = 0;
-  ++barrier.generation;
+int live_threads(const Block& block) {
+  return expected(block.barrier.state.load(std::memory_order_relaxed));
 }
 
-/// Waits until `expected` threads have arrived; `expected` is asked again when a thread returns.
-template <class Expected>
-void wait(Barrier& barrier, Block& block, Expected expected) {
-  if (mode() == Mode::fibres) {
-    if (++barrier.arrived == expected()) return release(barrier);
-    running->barrier = &barrier;
-    running->generation = barrier.generation;
-    running->fibre.pause();
-    return;
-  }
-  std::unique_lock<std::mutex> lock(barrier.mutex);
-  if (++barrier.arrived == expected()) {
-    release(barrier);
-    block.waiting.fetch_sub(expected() - 1, std::memory_order_relaxed);
-    barrier.released.notify_all();
-    return;
-  }
-  const unsigned generation = barrier.generation;
-  if (block.waiting.fetch_add(1, std::memory_order_relaxed) + 1 ==
-      block.live.load(std::memory_order_relaxed)) {
+/// Ends the test if every thread that is left waits.
+void require_progress(const Block& block, int waiting) {
+  if (waiting == live_threads(block)) {
     fail("some threads of a block wait in a barrier that the others do not reach");
   }
-  barrier.released.wait(lock, [&] { return barrier.generation != generation; });
+}
+
+/// Arrives at a barrier and waits for the others.
+void wait(Barrier& barrier, Block& block, bool keeps_expected) {
+  const std::uint32_t generation = barrier.generation.load(std::memory_order_relaxed);
+  const std::uint64_t state = barrier.state.fetch_add(1, std::memory_order_acq_rel) + 1;
+  if (is_complete(state)) {
+    block.waiting.fetch_sub(expected(state) - 1, std::memory_order_relaxed);
+    return release(barrier, keeps_expected ? expected(state) : 0);
+  }
+  const int waiting = block.waiting.fetch_add(1, std::memory_order_relaxed) + 1;
+  if (mode() == Mode::fibres) {
+    running->barrier = &barrier;
+    running->generation = generation;
+    return running->fibre.pause();
+  }
+  require_progress(block, waiting);
+  while (barrier.generation.load(std::memory_order_acquire) == generation) {
+    sleep(barrier.generation, generation);
+  }
 }
 
 /// A thread returns from the kernel: the others wait for it no more.
@@ -125,15 +146,13 @@ void leave_block(Thread& thread) {
   Block& block = *thread.block;
   block.warps[static_cast<std::size_t>(thread.warp)].left.fetch_or(1u << thread.lane,
                                                                    std::memory_order_relaxed);
-  std::unique_lock<std::mutex> lock(block.barrier.mutex);
-  const int live = block.live.fetch_sub(1, std::memory_order_relaxed) - 1;
-  if (live > 0 && block.barrier.arrived == live) {
-    block.waiting.fetch_sub(live, std::memory_order_relaxed);
-    release(block.barrier);
-    block.barrier.released.notify_all();
-  } else if (live > 0 && mode() == Mode::threads &&
-             block.waiting.load(std::memory_order_relaxed) == live) {
-    fail("some threads of a block wait in a barrier that the others do not reach");
+  const std::uint64_t state =
+      block.barrier.state.fetch_sub(kExpected, std::memory_order_acq_rel) - kExpected;
+  if (is_complete(state)) {
+    block.waiting.fetch_sub(expected(state), std::memory_order_relaxed);
+    release(block.barrier, expected(state));
+  } else if (expected(state) != 0 && mode() == Mode::threads) {
+    require_progress(block, block.waiting.load(std::memory_order_relaxed));
   }
 }
 
@@ -171,7 +190,7 @@ void run_block_on_fibres(const Shape& shape, unsigned block_index,
   }
   fibre_body = &body;
   bool is_moving = true;
-  while (block.live.load() > 0) {
+  while (live_threads(block) > 0) {
     if (!is_moving) fail("some threads of a block wait in a barrier that the others do not reach");
     is_moving = false;
     for (unsigned i = 0; i < threads; ++i) {
@@ -188,26 +207,22 @@ void run_block_on_fibres(const Shape& shape, unsigned block_index,
   current = nullptr;
 }
 
-/// Threads of the system for a set of blocks, which they run one after the other. Nothing orders
-/// the sets, so that ThreadSanitizer sees races between blocks.
+/// Blocks that run one after the other on the same threads of the system. Nothing orders two sets,
+/// so ThreadSanitizer sees races between their blocks.
 struct BlockSet {
-  std::mutex mutex;
-  std::condition_variable turn;
-  unsigned arrived = 0, generation = 0;
+  Barrier barrier;
   std::unique_ptr<Block> block;
 
-  template <class Last>
-  void meet(unsigned threads, Last last) {
-    std::unique_lock<std::mutex> lock(mutex);
-    if (++arrived == threads) {
-      last();
-      arrived = 0;
-      ++generation;
-      turn.notify_all();
-      return;
+  /// Waits for all threads of the set; the last one makes the next block.
+  void meet(unsigned threads, const Shape& shape) {
+    const std::uint32_t generation = barrier.generation.load(std::memory_order_relaxed);
+    if (barrier.state.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
+      block = std::make_unique<Block>(shape, static_cast<int>(threads));
+      return release(barrier, 0);
     }
-    const unsigned before = generation;
-    turn.wait(lock, [&] { return generation != before; });
+    while (barrier.generation.load(std::memory_order_acquire) == generation) {
+      sleep(barrier.generation, generation);
+    }
   }
 };
 
@@ -221,15 +236,13 @@ void run_grid_on_threads(const Shape& shape, const std::function<void()>& body) 
       pool.emplace_back([&, s, t] {
         BlockSet& set = sets[s];
         for (unsigned b = s; b < blocks; b += static_cast<unsigned>(sets.size())) {
-          set.meet(threads,
-                   [&] { set.block = std::make_unique<Block>(shape, static_cast<int>(threads)); });
+          set.meet(threads, shape);
           Thread thread = make_thread(shape, t, b, *set.block);
           current = &thread;
           body();
           leave_block(thread);
           current = nullptr;
         }
-        set.meet(threads, [] {});
       });
     }
   }
@@ -257,7 +270,7 @@ void run_grid(const Shape& shape, const std::function<void()>& body) {
 
 void synchronise_block() {
   Block& block = *current->block;
-  wait(block.barrier, block, [&] { return block.live.load(std::memory_order_relaxed); });
+  wait(block.barrier, block, true);
 }
 
 void synchronise_warp(unsigned mask) {
@@ -272,7 +285,12 @@ void synchronise_warp(unsigned mask) {
   }
   const int group = __builtin_ctz(mask);
   ++current->exchanges[group];
-  wait(warp.groups[group].barrier, block, [&] { return __builtin_popcount(mask); });
+  Barrier& barrier = warp.groups[group].barrier;
+  std::uint64_t state = 0;
+  const auto members = static_cast<std::uint64_t>(__builtin_popcount(mask));
+  barrier.state.compare_exchange_strong(state, members * kExpected, std::memory_order_relaxed);
+  if (state != 0 && state >> 32 != members) fail("lanes of a warp meet with different masks");
+  wait(barrier, block, false);
 }
 
 int count_in_block(bool predicate) {
@@ -315,7 +333,7 @@ void fail(const char* message) {
     std::fprintf(stderr, " (block %u, thread %u)", current->block_index.x, current->thread_index.x);
   }
   std::fputs("\n", stderr);
-  std::abort();
+  std::_Exit(70);
 }
 
 }  // namespace metaspan::emulator
