@@ -1,0 +1,262 @@
+// The second sweep over samples, (10): X^T C over all stacked rows, or for each task alone.
+#include <algorithm>
+
+#include "errors.hpp"
+#include "device_sweeps.hpp"
+#include "lines.cuh"
+#include "row_source.cuh"
+
+namespace metaspan::cuda {
+namespace {
+
+/// The arguments of a second sweep of either form.
+struct Combination {
+  SampleBlock block;
+  std::ptrdiff_t d;
+  int k;
+  bool is_by_task;
+  const double* C;
+  TallMatrix start;  // null data if the parts have no start, or if they are added later
+  void* out;         // of type `type`: (d, k), (n, d, k) or partial sums (pieces, d, k)
+  Real type;
+};
+
+/// Writes the place of every stacked row of the block; a warp takes the rows of a set.
+template <class Source>
+__global__ void __launch_bounds__(kThreads)
+    locate_rows(SampleBlock block, typename Source::Place* places) {
+  constexpr int kWarps = kThreads / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  const std::ptrdiff_t base = block.sets[0].first_row;
+  for (std::ptrdiff_t s = static_cast<std::ptrdiff_t>(blockIdx.x) * kWarps + warp; s < block.n;
+       s += static_cast<std::ptrdiff_t>(gridDim.x) * kWarps) {
+    const SampleSet& set = block.sets[s];
+    for (int row = lane; row < set.m; row += 32) {
+      places[set.first_row - base + row] = Source::place(block, set, row);
+    }
+  }
+}
+
+/// An item of work: a tile of the result, and the rows over which it is summed.
+struct SecondItem {
+  std::ptrdiff_t first_row, first_column;  // of the result: columns of X and of C
+  int columns;                             // quads of the tile
+  std::ptrdiff_t begin, end;               // rows of the block
+  std::ptrdiff_t result;                   // which matrix of `out` has the tile
+  int task;
+
+  __device__ int stride(const SecondPlan& plan) const {
+    return (1 << plan.row_bits) + 4 * columns + 2;
+  }
+};
+
+__device__ SecondItem locate_second(const Combination& sweep, const SecondPlan& plan,
+                                    std::ptrdiff_t index) {
+  SecondItem item{};
+  item.first_row = index % plan.row_tiles << plan.row_bits;
+  index /= plan.row_tiles;
+  const int tile = static_cast<int>(index % plan.column_tiles);
+  const std::ptrdiff_t segment = index / plan.column_tiles;
+  item.first_column = 4 * tile * plan.tile_columns;
+  item.columns = min(plan.tile_columns, (sweep.k + 3) / 4 - tile * plan.tile_columns);
+  if (sweep.is_by_task) {
+    const SampleSet& set = sweep.block.sets[segment];
+    item.begin = set.first_row - sweep.block.sets[0].first_row;
+    item.end = item.begin + set.m;
+    item.task = set.task;
+    item.result = set.task;
+  } else {
+    item.begin = segment * plan.piece;
+    item.end = min(sweep.block.rows, item.begin + plan.piece);
+    item.result = segment;
+  }
+  return item;
+}
+
+/// Requests the numbers of the rows [first, first + lines): part of a row of X, and part of a row
+/// of C.
+template <class Source>
+__device__ void request_rows(const Combination& sweep, const SecondPlan& plan,
+                             const SecondItem& item, const double* C, Divisor columns,
+                             const typename Source::Place* places, std::ptrdiff_t first,
+                             Stage& stage) {
+  const int samples = plan.lines << plan.row_bits, width = 1 << plan.row_bits;
+  const int numbers = samples + plan.lines * 4 * item.columns;
+#pragma unroll
+  for (int i = 0; i < kStages; ++i) {
+    const int e = i * kThreads + static_cast<int>(threadIdx.x);
+    if (e < samples) {
+      if constexpr (Source::kInMemory) {
+        const std::ptrdiff_t row = first + (e >> plan.row_bits);
+        const std::ptrdiff_t column = item.first_row + (e & (width - 1));
+        const bool exists = row < item.end && column < sweep.d;
+        stage.put(i, exists ? load_global(places[row] + column) : typename Source::Number{0});
+      }
+    } else if (e < numbers) {
+      const int line = columns.quotient(e - samples);
+      const std::ptrdiff_t row = first + line,
+                           column = item.first_column + e - samples - line * 4 * item.columns;
+      const bool exists = row < item.end && column < sweep.k;
+      stage.put(i, exists ? load_global(C + row * sweep.k + column) : 0.0);
+    }
+  }
+}
+
+/// Writes the requested numbers to the lines.
+template <class Source>
+__device__ void keep_rows(const SecondPlan& plan, const SecondItem& item, Divisor columns,
+                          const Stage& stage, double* lines) {
+  const int samples = plan.lines << plan.row_bits, width = 1 << plan.row_bits;
+  const int numbers = samples + plan.lines * 4 * item.columns, stride = item.stride(plan);
+#pragma unroll
+  for (int i = 0; i < kStages; ++i) {
+    const int e = i * kThreads + static_cast<int>(threadIdx.x);
+    if (e < samples) {
+      if constexpr (Source::kInMemory) {
+        lines[(e >> plan.row_bits) * stride + (e & (width - 1))] =
+            static_cast<double>(stage.get<typename Source::Number>(i));
+      }
+    } else if (e < numbers) {
+      const int line = columns.quotient(e - samples);
+      lines[line * stride + width + e - samples - line * 4 * item.columns] = stage.get<double>(i);
+    }
+  }
+}
+
+/// Writes generated parts of the rows [first, first + lines) to the lines.
+template <class Source>
+__device__ void make_rows(const Combination& sweep, const SecondPlan& plan, const SecondItem& item,
+                          const typename Source::Place* places, std::ptrdiff_t first,
+                          double* lines) {
+  const int pairs = plan.lines << (plan.row_bits - 1), width = 1 << (plan.row_bits - 1);
+  for (int e = static_cast<int>(threadIdx.x); e < pairs; e += kThreads) {
+    const int line = e >> (plan.row_bits - 1), column = 2 * (e & (width - 1));
+    const Pair x = first + line < item.end ? Source::elements(sweep.block, places[first + line],
+                                                              item.first_row + column, sweep.d)
+                                           : Pair{0, 0};
+    lines[line * item.stride(plan) + column] = x.even;
+    lines[line * item.stride(plan) + column + 1] = x.odd;
+  }
+}
+
+/// Computes tiles of X^T C, row by row of X in order. A block loads the next rows while it
+/// multiplies a tile. Each number of X is read once if one tile has all columns of C.
+template <class Source>
+__global__ void __launch_bounds__(kThreads, 2)
+    combine_samples(Combination sweep, SecondPlan plan, const typename Source::Place* places) {
+  METASPAN_SHARED(double, lines);
+  const double* C = sweep.C + sweep.block.sets[0].first_row * sweep.k;
+  const std::ptrdiff_t segments = sweep.is_by_task ? sweep.block.n : plan.pieces;
+  const std::ptrdiff_t items = segments * plan.row_tiles * plan.column_tiles;
+  for (std::ptrdiff_t index = blockIdx.x; index < items; index += gridDim.x) {
+    const SecondItem item = locate_second(sweep, plan, index);
+    const Divisor columns(4 * item.columns);
+    const Quad quad = quad_of_thread(plan.tile_rows(), item.columns);
+    const int width = 1 << plan.row_bits;
+    const int left[2] = {2 * quad.row_pair, 2 * (quad.row_pair + quad.rows)};
+    const int right[2] = {width + 2 * quad.column_pair,
+                          width + 2 * (quad.column_pair + quad.columns)};
+    double sums[4][4] = {};
+    Stage stage;
+    request_rows<Source>(sweep, plan, item, C, columns, places, item.begin, stage);
+    for (std::ptrdiff_t first = item.begin; first < item.end; first += plan.lines) {
+      keep_rows<Source>(plan, item, columns, stage, lines);
+      if constexpr (!Source::kInMemory) make_rows<Source>(sweep, plan, item, places, first, lines);
+      __syncthreads();
+      if (first + plan.lines < item.end) {
+        request_rows<Source>(sweep, plan, item, C, columns, places, first + plan.lines, stage);
+      }
+      multiply_lines(lines, plan.lines, item.stride(plan), quad, left, right, sums);
+      __syncthreads();
+    }
+    const std::ptrdiff_t at = item.result * sweep.d;
+    const void* start =
+        sweep.start.data == nullptr ? nullptr : matrix_of_task(sweep.start, item.task);
+    finish_tile(quad, sums, lines, [&](int i, int j, double sum) {
+      const std::ptrdiff_t row = item.first_row + i, column = item.first_column + j;
+      if (row >= sweep.d || column >= sweep.k) return;
+      const std::ptrdiff_t element = row * sweep.k + column;
+      if (start != nullptr) sum += load_real(start, sweep.start.type, element);
+      store_real(sweep.out, sweep.type, at * sweep.k + element, sum);
+    });
+  }
+}
+
+/// Adds the partial sums of the pieces in order: out <- [start +] the sum of parts (pieces, count).
+__global__ void __launch_bounds__(kThreads)
+    add_parts(const double* parts, int pieces, std::ptrdiff_t count, const void* start, void* out,
+              Real type) {
+  const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(gridDim.x) * kThreads;
+  for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(blockIdx.x) * kThreads + threadIdx.x;
+       i < count; i += step) {
+    double sum = 0;
+    for (int piece = 0; piece < pieces; ++piece) sum += load_global(parts + piece * count + i);
+    if (start != nullptr) sum += load_real(start, type, i);
+    store_real(out, type, i, sum);
+  }
+}
+
+/// Bytes of the places of the rows of a block, rounded up so that doubles may follow.
+std::size_t place_bytes(const SampleBlock& block) {
+  const std::size_t size =
+      block.is_made ? sizeof(MadeSource::Place) : sizeof(DenseSource<double>::Place);
+  return (size * static_cast<std::size_t>(block.rows) + 15) / 16 * 16;
+}
+
+template <class Source>
+void launch_second(const Combination& sweep, const SecondPlan& plan, void* workspace, int blocks,
+                   Stream stream) {
+  auto* places = static_cast<typename Source::Place*>(workspace);
+  METASPAN_LAUNCH((locate_rows<Source>), blocks, kThreads, 0, stream)(sweep.block, places);
+  require_launch("locate_rows");
+  METASPAN_LAUNCH((combine_samples<Source>), blocks, kThreads, kSharedNumbers * sizeof(double),
+                  stream)(sweep, plan, places);
+  require_launch("combine_samples");
+}
+
+void launch_second(const Combination& sweep, const SecondPlan& plan, void* workspace, int blocks,
+                   Stream stream) {
+  if (sweep.block.is_made) {
+    launch_second<MadeSource>(sweep, plan, workspace, blocks, stream);
+  } else if (sweep.block.type == Real::float64) {
+    launch_second<DenseSource<double>>(sweep, plan, workspace, blocks, stream);
+  } else {
+    launch_second<DenseSource<float>>(sweep, plan, workspace, blocks, stream);
+  }
+}
+
+}  // namespace
+
+std::size_t DeviceSweeps::workspace(const SecondSweep& sweep) const {
+  const SecondPlan plan = plan_second(sweep);
+  const std::size_t parts =
+      plan.pieces == 1 ? 0 : static_cast<std::size_t>(plan.pieces * sweep.d * sweep.k);
+  return place_bytes(sweep.block) + sizeof(double) * parts;
+}
+
+std::size_t DeviceSweeps::workspace(const TaskSweep& sweep) const {
+  return place_bytes(sweep.block);
+}
+
+void DeviceSweeps::run(const SecondSweep& sweep, void* workspace, Stream stream) {
+  const SecondPlan plan = plan_second(sweep);
+  const TallMatrix start{sweep.start, sweep.type, sweep.k, 0};
+  Combination whole{sweep.block, sweep.d, sweep.k, false, sweep.C, start, sweep.out, sweep.type};
+  if (plan.pieces == 1) return launch_second(whole, plan, workspace, blocks_, stream);
+  auto* parts = reinterpret_cast<double*>(static_cast<char*>(workspace) + place_bytes(sweep.block));
+  whole.start.data = nullptr;
+  whole.out = parts;
+  whole.type = Real::float64;
+  launch_second(whole, plan, workspace, blocks_, stream);
+  METASPAN_LAUNCH(add_parts, blocks_, kThreads, 0, stream)
+  (parts, plan.pieces, sweep.d * sweep.k, sweep.start, sweep.out, sweep.type);
+  require_launch("add_parts");
+}
+
+void DeviceSweeps::run(const TaskSweep& sweep, void* workspace, Stream stream) {
+  const Combination whole{sweep.block, sweep.d,     sweep.k,   true,
+                          sweep.C,     sweep.start, sweep.out, sweep.type};
+  launch_second(whole, plan_tasks(sweep), workspace, blocks_, stream);
+}
+
+}  // namespace metaspan::cuda

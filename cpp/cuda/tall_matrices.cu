@@ -1,0 +1,176 @@
+// Steps and Gram matrices of tall matrices (d, k) such as B.
+#include "errors.hpp"
+#include "device_sweeps.hpp"
+#include "lines.cuh"
+
+namespace metaspan::cuda {
+namespace {
+
+/// Returns B - beta grad in the type of B.
+template <class Scalar>
+__device__ Scalar stepped(const Scalar* B, const Scalar* grad, Scalar beta, std::ptrdiff_t i) {
+  return load_global(B + i) - beta * load_global(grad + i);
+}
+
+/// Sets the flag if a number of B - beta grad is not finite.
+template <class Scalar>
+__global__ void __launch_bounds__(kThreads)
+    check_step(const Scalar* B, const Scalar* grad, Scalar beta, std::ptrdiff_t count, int* flag) {
+  const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(gridDim.x) * kThreads;
+  bool is_finite = true;
+  for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(blockIdx.x) * kThreads + threadIdx.x;
+       i < count; i += step) {
+    is_finite &= stepped(B, grad, beta, i) * Scalar{0} == Scalar{0};
+  }
+  if (!is_finite) atomicOr(flag, 1);
+}
+
+/// Computes B <- B - beta grad.
+template <class Scalar>
+__global__ void __launch_bounds__(kThreads)
+    take_step(Scalar* B, const Scalar* grad, Scalar beta, std::ptrdiff_t count) {
+  const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(gridDim.x) * kThreads;
+  for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(blockIdx.x) * kThreads + threadIdx.x;
+       i < count; i += step) {
+    store_global(B + i, stepped<Scalar>(B, grad, beta, i));
+  }
+}
+
+/// Requests the rows [first, first + lines) of the columns of a tile's two sides.
+__device__ void request_lines(const FactorColumns& left, const FactorColumns& right, int lefts,
+                              int rights, int lines, std::ptrdiff_t first, std::ptrdiff_t end,
+                              Stage& stage) {
+#pragma unroll
+  for (int i = 0; i < kStages; ++i) {
+    int e = i * kThreads + static_cast<int>(threadIdx.x);
+    const bool is_left = e < lines * lefts;
+    if (!is_left) e -= lines * lefts;
+    if (!is_left && e >= lines * rights) continue;
+    const FactorColumns& side = is_left ? left : right;
+    const int line = side.columns.quotient(e), column = e - line * (is_left ? lefts : rights);
+    stage.put(i, first + line < end ? side.load(first + line, column) : 0.0);
+  }
+}
+
+/// Writes the requested numbers to the lines.
+__device__ void keep_lines(const FactorColumns& left, const FactorColumns& right, int lefts,
+                           int rights, int lines, const Stage& stage, double* out) {
+#pragma unroll
+  for (int i = 0; i < kStages; ++i) {
+    int e = i * kThreads + static_cast<int>(threadIdx.x);
+    const bool is_left = e < lines * lefts;
+    if (!is_left) e -= lines * lefts;
+    if (!is_left && e >= lines * rights) continue;
+    const int line = (is_left ? left : right).columns.quotient(e);
+    const int column = e - line * (is_left ? lefts : rights);
+    out[line * (lefts + rights + 2) + (is_left ? column : lefts + column)] = stage.get<double>(i);
+  }
+}
+
+/// Computes the tiles on and below the diagonal of [A, B]^T [A, B], piece by piece of the d rows. A
+/// tile on the diagonal loads its columns once. The sums go to `parts` (pieces, width, width).
+__global__ void __launch_bounds__(kThreads, 2)
+    multiply_columns(TallMatrix A, TallMatrix B, std::ptrdiff_t d, GramPlan plan, double* parts) {
+  METASPAN_SHARED(double, lines);
+  const int tiles = plan.tiles * plan.tiles;
+  for (std::ptrdiff_t index = blockIdx.x; index < static_cast<std::ptrdiff_t>(tiles) * plan.pieces;
+       index += gridDim.x) {
+    const int tile = static_cast<int>(index % tiles), piece = static_cast<int>(index / tiles);
+    const int row = tile / plan.tiles * plan.tile, column = tile % plan.tiles * plan.tile;
+    if (column > row) continue;
+    const int rows = min(plan.tile, plan.quads - row),
+              columns = min(plan.tile, plan.quads - column);
+    const int lefts = 4 * rows, rights = row == column ? 0 : 4 * columns;
+    const FactorColumns left(A, B, 0, 4 * row, lefts), right(A, B, 0, 4 * column, rights);
+    const std::ptrdiff_t begin = piece * plan.piece, end = min(d, begin + plan.piece);
+    const Quad quad = quad_of_thread(rows, columns);
+    const int base = rights == 0 ? 0 : lefts;
+    const int of_rows[2] = {2 * quad.row_pair, 2 * (quad.row_pair + rows)};
+    const int of_columns[2] = {base + 2 * quad.column_pair,
+                               base + 2 * (quad.column_pair + columns)};
+    double sums[4][4] = {};
+    Stage stage;
+    request_lines(left, right, lefts, rights, plan.lines(), begin, end, stage);
+    for (std::ptrdiff_t first = begin; first < end; first += plan.lines()) {
+      keep_lines(left, right, lefts, rights, plan.lines(), stage, lines);
+      __syncthreads();
+      if (first + plan.lines() < end) {
+        request_lines(left, right, lefts, rights, plan.lines(), first + plan.lines(), end, stage);
+      }
+      multiply_lines(lines, plan.lines(), lefts + rights + 2, quad, of_rows, of_columns, sums);
+      __syncthreads();
+    }
+    double* part = parts + static_cast<std::ptrdiff_t>(piece) * plan.width() * plan.width();
+    finish_tile(quad, sums, lines, [&](int i, int j, double sum) {
+      store_global(part + (4 * row + i) * plan.width() + 4 * column + j, sum);
+    });
+  }
+}
+
+/// Adds the pieces of a Gram matrix in order, and copies the elements below the diagonal to those
+/// above it.
+__global__ void __launch_bounds__(kThreads)
+    add_gram_parts(GramPlan plan, int first_k, int k, const double* parts, double* out) {
+  const int c = first_k + k, step = static_cast<int>(gridDim.x) * kThreads;
+  const int padding = (first_k + 3) / 4 * 4 - first_k;
+  for (int e = static_cast<int>(blockIdx.x * kThreads + threadIdx.x); e < c * c; e += step) {
+    const int i = max(e / c, e % c), j = min(e / c, e % c);
+    const double* part =
+        parts + (i < first_k ? i : i + padding) * plan.width() + (j < first_k ? j : j + padding);
+    double sum = 0;
+    for (int piece = 0; piece < plan.pieces; ++piece) {
+      sum += load_global(part + static_cast<std::ptrdiff_t>(piece) * plan.width() * plan.width());
+    }
+    store_global(out + e, sum);
+  }
+}
+
+/// Checks all of B, and then takes the step.
+template <class Scalar>
+bool step_checked(Runtime& runtime, void* B, const void* grad, double beta, std::ptrdiff_t count,
+                  int* flag, int blocks, Stream stream) {
+  auto* numbers = static_cast<Scalar*>(B);
+  const auto* slope = static_cast<const Scalar*>(grad);
+  const auto size = static_cast<Scalar>(beta);
+  int is_bad = 0;
+  runtime.clear(flag, sizeof(int), stream);
+  METASPAN_LAUNCH((check_step<Scalar>), blocks, kThreads, 0, stream)
+  (numbers, slope, size, count, flag);
+  require_launch("check_step");
+  runtime.copy(&is_bad, flag, sizeof(int), Copy::to_host, stream);
+  runtime.synchronise(stream);
+  if (is_bad != 0) return false;
+  METASPAN_LAUNCH((take_step<Scalar>), blocks, kThreads, 0, stream)(numbers, slope, size, count);
+  require_launch("take_step");
+  return true;
+}
+
+}  // namespace
+
+bool DeviceSweeps::step(void* B, const void* grad, double beta, std::ptrdiff_t count, Real type,
+                        int* flag, Stream stream) {
+  return type == Real::float64
+             ? step_checked<double>(runtime_, B, grad, beta, count, flag, blocks_, stream)
+             : step_checked<float>(runtime_, B, grad, beta, count, flag, blocks_, stream);
+}
+
+std::size_t DeviceSweeps::gram_workspace(const TallMatrix& A, const TallMatrix& B,
+                                         std::ptrdiff_t d) const {
+  const GramPlan plan = plan_gram(A, B, d);
+  return sizeof(double) * static_cast<std::size_t>(plan.pieces) *
+         static_cast<std::size_t>(plan.width() * plan.width());
+}
+
+void DeviceSweeps::gram(const TallMatrix& A, const TallMatrix& B, std::ptrdiff_t d, double* out,
+                        void* workspace, Stream stream) {
+  const GramPlan plan = plan_gram(A, B, d);
+  auto* parts = static_cast<double*>(workspace);
+  const int first_k = A.data == nullptr ? 0 : A.k;
+  METASPAN_LAUNCH(multiply_columns, blocks_, kThreads, kSharedNumbers * sizeof(double), stream)
+  (A, B, d, plan, parts);
+  require_launch("multiply_columns");
+  METASPAN_LAUNCH(add_gram_parts, blocks_, kThreads, 0, stream)(plan, first_k, B.k, parts, out);
+  require_launch("add_gram_parts");
+}
+
+}  // namespace metaspan::cuda
