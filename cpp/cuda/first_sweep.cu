@@ -1,6 +1,6 @@
 // The first sweep over samples, (5): Z = X B and Gram matrices, from one pass over X.
-#include "errors.hpp"
 #include "device_sweeps.hpp"
+#include "errors.hpp"
 #include "lines.cuh"
 #include "row_source.cuh"
 
@@ -36,12 +36,12 @@ __device__ FirstItem locate_item(const FirstSweep& sweep, const FirstPlan& plan,
   item.task = static_cast<int>(index / tiles / plan.pieces);
   item.piece = static_cast<int>(index / tiles % plan.pieces);
   item.begin = item.piece * plan.piece;
-  item.end = min(sweep.d, item.begin + plan.piece);
+  item.end = lesser(sweep.d, item.begin + plan.piece);
   item.first_row = tile / plan.column_tiles * plan.tile_rows;
   item.first_column = tile % plan.column_tiles * plan.tile_columns;
-  item.columns = min(plan.tile_columns, plan.column_quads() - item.first_column);
-  item.factors = max(0, min(plan.factor_quads - item.first_column, item.columns));
-  const int rows = min(plan.tile_rows, plan.row_quads() - item.first_row);
+  item.columns = lesser(plan.tile_columns, plan.column_quads() - item.first_column);
+  item.factors = greater(0, lesser(plan.factor_quads - item.first_column, item.columns));
+  const int rows = lesser(plan.tile_rows, plan.row_quads() - item.first_row);
   const int in_rows = (sweep.in.sets[item.task].m + 3) / 4;
   const int out_rows = sweep.out.n > 0 ? (sweep.out.sets[item.task].m + 3) / 4 : 0;
   const bool has_rows = item.first_row < in_rows || (item.first_row + rows > plan.in_quads &&
@@ -49,7 +49,7 @@ __device__ FirstItem locate_item(const FirstSweep& sweep, const FirstPlan& plan,
   const int first_sample = item.first_column - plan.factor_quads;
   if (!has_rows || (item.factors == 0 && first_sample >= item.first_row + rows)) return item;
   item.rows = rows;
-  item.first_right = max(0, first_sample);
+  item.first_right = greater(0, first_sample);
   item.rights = plan.is_single() ? 0 : item.columns - item.factors;
   return item;
 }

@@ -13,6 +13,15 @@
 
 namespace metaspan::cuda {
 
+template <class T>
+__device__ inline T lesser(T a, T b) {
+  return b < a ? b : a;
+}
+template <class T>
+__device__ inline T greater(T a, T b) {
+  return a < b ? b : a;
+}
+
 /// Divides numbers of at most 12 bits by 1 <= divisor <= 256 without a division.
 struct Divisor {
   std::uint32_t divisor, inverse;

@@ -1,8 +1,8 @@
 // The second sweep over samples, (10): X^T C over all stacked rows, or for each task alone.
 #include <algorithm>
 
-#include "errors.hpp"
 #include "device_sweeps.hpp"
+#include "errors.hpp"
 #include "lines.cuh"
 #include "row_source.cuh"
 
@@ -58,7 +58,7 @@ __device__ SecondItem locate_second(const Combination& sweep, const SecondPlan& 
   const int tile = static_cast<int>(index % plan.column_tiles);
   const std::ptrdiff_t segment = index / plan.column_tiles;
   item.first_column = 4 * tile * plan.tile_columns;
-  item.columns = min(plan.tile_columns, (sweep.k + 3) / 4 - tile * plan.tile_columns);
+  item.columns = lesser(plan.tile_columns, (sweep.k + 3) / 4 - tile * plan.tile_columns);
   if (sweep.is_by_task) {
     const SampleSet& set = sweep.block.sets[segment];
     item.begin = set.first_row - sweep.block.sets[0].first_row;
@@ -67,7 +67,7 @@ __device__ SecondItem locate_second(const Combination& sweep, const SecondPlan& 
     item.result = set.task;
   } else {
     item.begin = segment * plan.piece;
-    item.end = min(sweep.block.rows, item.begin + plan.piece);
+    item.end = lesser(sweep.block.rows, item.begin + plan.piece);
     item.result = segment;
   }
   return item;

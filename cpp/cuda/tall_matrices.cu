@@ -1,6 +1,6 @@
 // Steps and Gram matrices of tall matrices (d, k) such as B.
-#include "errors.hpp"
 #include "device_sweeps.hpp"
+#include "errors.hpp"
 #include "lines.cuh"
 
 namespace metaspan::cuda {
@@ -78,11 +78,11 @@ __global__ void __launch_bounds__(kThreads, 2)
     const int tile = static_cast<int>(index % tiles), piece = static_cast<int>(index / tiles);
     const int row = tile / plan.tiles * plan.tile, column = tile % plan.tiles * plan.tile;
     if (column > row) continue;
-    const int rows = min(plan.tile, plan.quads - row),
-              columns = min(plan.tile, plan.quads - column);
+    const int rows = lesser(plan.tile, plan.quads - row),
+              columns = lesser(plan.tile, plan.quads - column);
     const int lefts = 4 * rows, rights = row == column ? 0 : 4 * columns;
     const FactorColumns left(A, B, 0, 4 * row, lefts), right(A, B, 0, 4 * column, rights);
-    const std::ptrdiff_t begin = piece * plan.piece, end = min(d, begin + plan.piece);
+    const std::ptrdiff_t begin = piece * plan.piece, end = lesser(d, begin + plan.piece);
     const Quad quad = quad_of_thread(rows, columns);
     const int base = rights == 0 ? 0 : lefts;
     const int of_rows[2] = {2 * quad.row_pair, 2 * (quad.row_pair + rows)};
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(kThreads)
   const int c = first_k + k, step = static_cast<int>(gridDim.x) * kThreads;
   const int padding = (first_k + 3) / 4 * 4 - first_k;
   for (int e = static_cast<int>(blockIdx.x * kThreads + threadIdx.x); e < c * c; e += step) {
-    const int i = max(e / c, e % c), j = min(e / c, e % c);
+    const int i = greater(e / c, e % c), j = lesser(e / c, e % c);
     const double* part =
         parts + (i < first_k ? i : i + padding) * plan.width() + (j < first_k ? j : j + padding);
     double sum = 0;

@@ -81,7 +81,8 @@ struct TestSets {
     for (std::size_t i = 0; i < m.size(); row += m[i], ++i) {
       const int task = static_cast<int>(i) % n;
       sets.push_back({static_cast<const char*>(on_device.data()) + row * stride() * size, stride(),
-                      row, m[i], task, static_cast<std::uint32_t>(task + 5), static_cast<int>(i) / n});
+                      row, m[i], task, static_cast<std::uint32_t>(task + 5),
+                      static_cast<int>(i) / n});
     }
     device_sets = upload(sets);
   }

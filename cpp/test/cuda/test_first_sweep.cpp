@@ -73,6 +73,7 @@ double slow_element(const TestSets& sets, const Matrices& matrices, const Shape&
 Numbers slow_result(const TestSets& sets, const Matrices& matrices, const Shape& shape, int which,
                     Layout layout) {
   const ResultShape result(which, shape);
+  if (result.elements() == 0) return {};
   const Index tasks = layout == Layout::panels ? (sets.n + 31) / 32 * 32 : sets.n;
   const bool is_stacked = layout == Layout::rows && result.gram == 0;
   Numbers out(static_cast<std::size_t>(is_stacked ? sets.rows() * result.columns
@@ -93,9 +94,8 @@ Numbers slow_result(const TestSets& sets, const Matrices& matrices, const Shape&
                    (result.gram == 0 ? std::sqrt(static_cast<double>(m)) : 1);
           e = (task / 32 * result.elements() + e) * 32 + task % 32;
         } else {
-          e += is_stacked
-                   ? sets.sets[result.is_outer ? outer : at].first_row * result.columns
-                   : task * result.elements();
+          e += is_stacked ? sets.sets[result.is_outer ? outer : at].first_row * result.columns
+                          : task * result.elements();
         }
         out[static_cast<std::size_t>(e)] = value;
       }
