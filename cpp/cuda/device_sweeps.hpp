@@ -8,7 +8,7 @@ namespace metaspan::cuda {
 /// The sweeps on the device of a runtime.
 class DeviceSweeps final : public Sweeps {
  public:
-  /// Kernels are launched with `blocks` blocks; results do not depend on this number.
+  /// Kernels are launched with at most `blocks` blocks; results do not depend on this number.
   DeviceSweeps(Runtime& runtime, int blocks) : runtime_(runtime), blocks_(blocks) {}
 
   std::size_t workspace(const FirstSweep& sweep) const override;
@@ -28,6 +28,9 @@ class DeviceSweeps final : public Sweeps {
             void* workspace, Stream stream) override;
 
  private:
+  /// Returns the number of blocks for a number of items, of which a block processes some at a time.
+  unsigned grid(std::ptrdiff_t items, std::ptrdiff_t at_a_time = 1) const;
+
   Runtime& runtime_;
   int blocks_;
 };

@@ -313,7 +313,7 @@ PartResults list_results(const FirstSweep& sweep, const FirstPlan& plan) {
 }
 
 template <class Source>
-void launch_first(const FirstSweep& sweep, const FirstPlan& plan, double* parts, int blocks,
+void launch_first(const FirstSweep& sweep, const FirstPlan& plan, double* parts, unsigned blocks,
                   Stream stream) {
   const std::size_t bytes =
       kSharedNumbers * sizeof(double) + 4 * kMostLine * sizeof(typename Source::Place);
@@ -331,20 +331,25 @@ std::size_t DeviceSweeps::workspace(const FirstSweep& sweep) const {
 void DeviceSweeps::run(const FirstSweep& sweep, void* workspace, Stream stream) {
   const FirstPlan plan = plan_first(sweep);
   auto* parts = static_cast<double*>(workspace);
+  const std::ptrdiff_t n = sweep.in.n;
+  const unsigned blocks = grid(n * plan.pieces * plan.tiles());
   if (sweep.in.is_made) {
-    launch_first<MadeSource>(sweep, plan, parts, blocks_, stream);
+    launch_first<MadeSource>(sweep, plan, parts, blocks, stream);
   } else if (sweep.in.type == Real::float64) {
-    launch_first<DenseSource<double>>(sweep, plan, parts, blocks_, stream);
+    launch_first<DenseSource<double>>(sweep, plan, parts, blocks, stream);
   } else {
-    launch_first<DenseSource<float>>(sweep, plan, parts, blocks_, stream);
+    launch_first<DenseSource<float>>(sweep, plan, parts, blocks, stream);
   }
   const PartResults results = list_results(sweep, plan);
+  if (results.count == 0) return;
   if (sweep.layout == Layout::panels) {
     constexpr std::size_t kSquare = sizeof(double) * kPanelColumns * (kPanelColumns + 1);
-    METASPAN_LAUNCH(write_panels, blocks_, kThreads, kSquare, stream)(sweep, plan, results, parts);
+    const unsigned squares = grid((n + 31) * results.elements, 32 * 32);
+    METASPAN_LAUNCH(write_panels, squares, kThreads, kSquare, stream)(sweep, plan, results, parts);
     require_launch("write_panels");
   } else {
-    METASPAN_LAUNCH(write_rows, blocks_, kThreads, 0, stream)(sweep, plan, results, parts);
+    const unsigned elements = grid(n * results.elements, kThreads);
+    METASPAN_LAUNCH(write_rows, elements, kThreads, 0, stream)(sweep, plan, results, parts);
     require_launch("write_rows");
   }
 }

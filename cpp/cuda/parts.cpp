@@ -11,7 +11,7 @@ const Module& module() {
 
       nullptr,  // algebra
 
-      nullptr,  // sweeps
+      &sweeps(),
 
       nullptr,  // population
 

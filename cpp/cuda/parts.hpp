@@ -9,6 +9,9 @@ namespace metaspan::cuda {
 /// Memory and streams of the first device of this process.
 Runtime& runtime();
 
+/// The sweeps over samples.
+Sweeps& sweeps();
+
 /// All parts, for the core.
 const Module& module();
 

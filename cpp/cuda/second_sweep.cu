@@ -204,24 +204,25 @@ std::size_t place_bytes(const SampleBlock& block) {
 }
 
 template <class Source>
-void launch_second(const Combination& sweep, const SecondPlan& plan, void* workspace, int blocks,
-                   Stream stream) {
+void launch_second(const Combination& sweep, const SecondPlan& plan, void* workspace,
+                   unsigned locating, unsigned combining, Stream stream) {
   auto* places = static_cast<typename Source::Place*>(workspace);
-  METASPAN_LAUNCH((locate_rows<Source>), blocks, kThreads, 0, stream)(sweep.block, places);
+  METASPAN_LAUNCH((locate_rows<Source>), locating, kThreads, 0, stream)(sweep.block, places);
   require_launch("locate_rows");
-  METASPAN_LAUNCH((combine_samples<Source>), blocks, kThreads, kSharedNumbers * sizeof(double),
+  METASPAN_LAUNCH((combine_samples<Source>), combining, kThreads, kSharedNumbers * sizeof(double),
                   stream)(sweep, plan, places);
   require_launch("combine_samples");
 }
 
-void launch_second(const Combination& sweep, const SecondPlan& plan, void* workspace, int blocks,
-                   Stream stream) {
+/// Launches the kernels of a second sweep with `locating` and `combining` blocks.
+void launch_second(const Combination& sweep, const SecondPlan& plan, void* workspace,
+                   unsigned locating, unsigned combining, Stream stream) {
   if (sweep.block.is_made) {
-    launch_second<MadeSource>(sweep, plan, workspace, blocks, stream);
+    launch_second<MadeSource>(sweep, plan, workspace, locating, combining, stream);
   } else if (sweep.block.type == Real::float64) {
-    launch_second<DenseSource<double>>(sweep, plan, workspace, blocks, stream);
+    launch_second<DenseSource<double>>(sweep, plan, workspace, locating, combining, stream);
   } else {
-    launch_second<DenseSource<float>>(sweep, plan, workspace, blocks, stream);
+    launch_second<DenseSource<float>>(sweep, plan, workspace, locating, combining, stream);
   }
 }
 
@@ -240,23 +241,28 @@ std::size_t DeviceSweeps::workspace(const TaskSweep& sweep) const {
 
 void DeviceSweeps::run(const SecondSweep& sweep, void* workspace, Stream stream) {
   const SecondPlan plan = plan_second(sweep);
+  const std::ptrdiff_t count = sweep.d * sweep.k;
+  const unsigned locating = grid(sweep.block.n, kThreads / 32);
+  const unsigned combining = grid(plan.tiles() * plan.pieces);
   const TallMatrix start{sweep.start, sweep.type, sweep.k, 0};
   Combination whole{sweep.block, sweep.d, sweep.k, false, sweep.C, start, sweep.out, sweep.type};
-  if (plan.pieces == 1) return launch_second(whole, plan, workspace, blocks_, stream);
+  if (plan.pieces == 1) return launch_second(whole, plan, workspace, locating, combining, stream);
   auto* parts = reinterpret_cast<double*>(static_cast<char*>(workspace) + place_bytes(sweep.block));
   whole.start.data = nullptr;
   whole.out = parts;
   whole.type = Real::float64;
-  launch_second(whole, plan, workspace, blocks_, stream);
-  METASPAN_LAUNCH(add_parts, blocks_, kThreads, 0, stream)
-  (parts, plan.pieces, sweep.d * sweep.k, sweep.start, sweep.out, sweep.type);
+  launch_second(whole, plan, workspace, locating, combining, stream);
+  METASPAN_LAUNCH(add_parts, grid(count, kThreads), kThreads, 0, stream)
+  (parts, plan.pieces, count, sweep.start, sweep.out, sweep.type);
   require_launch("add_parts");
 }
 
 void DeviceSweeps::run(const TaskSweep& sweep, void* workspace, Stream stream) {
+  const SecondPlan plan = plan_tasks(sweep);
   const Combination whole{sweep.block, sweep.d,     sweep.k,   true,
                           sweep.C,     sweep.start, sweep.out, sweep.type};
-  launch_second(whole, plan_tasks(sweep), workspace, blocks_, stream);
+  launch_second(whole, plan, workspace, grid(sweep.block.n, kThreads / 32),
+                grid(sweep.block.n * plan.tiles()), stream);
 }
 
 }  // namespace metaspan::cuda

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "device_sweeps.hpp"
+#include "parts.hpp"
 
 namespace metaspan::cuda {
 namespace {
@@ -206,6 +207,16 @@ DeviceWork DeviceSweeps::work(const TaskSweep& sweep) const {
   if (sweep.start.data != nullptr) work.result_bytes += numbers * bytes_of(sweep.start.type);
   work.flops = 2 * rows * d * sweep.k;
   return work;
+}
+
+unsigned DeviceSweeps::grid(Index items, Index at_a_time) const {
+  return static_cast<unsigned>(std::clamp<Index>(divide_up(items, at_a_time), 1, blocks_));
+}
+
+Sweeps& sweeps() {
+  constexpr int kMostBlocks = 4096;  // several for every multiprocessor
+  static auto* const device_sweeps = new DeviceSweeps(runtime(), kMostBlocks);
+  return *device_sweeps;
 }
 
 }  // namespace metaspan::cuda

@@ -37,8 +37,9 @@ struct FirstPlan {
 
   METASPAN_HD int row_quads() const { return in_quads + out_quads; }
   METASPAN_HD int column_quads() const { return factor_quads + sample_quads; }
-  METASPAN_HD bool is_single() const { return row_tiles * column_tiles == 1; }
+  METASPAN_HD bool is_single() const { return tiles() == 1; }
   METASPAN_HD int lines() const { return 1 << line_bits; }
+  METASPAN_HD int tiles() const { return row_tiles * column_tiles; }
   /// Partial sums of a task and a piece.
   METASPAN_HD std::ptrdiff_t part_numbers() const {
     return std::ptrdiff_t{16} * row_quads() * column_quads();
@@ -57,6 +58,7 @@ struct SecondPlan {
   std::ptrdiff_t piece;
 
   METASPAN_HD int tile_rows() const { return 1 << (row_bits - 2); }
+  std::ptrdiff_t tiles() const { return std::ptrdiff_t{row_tiles} * column_tiles; }
 };
 
 /// The Gram matrix of a tall matrix: `tiles` rows of tiles of `tile` quads, on and below the

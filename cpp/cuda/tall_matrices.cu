@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(kThreads)
 /// Checks all of B, and then takes the step.
 template <class Scalar>
 bool step_checked(Runtime& runtime, void* B, const void* grad, double beta, std::ptrdiff_t count,
-                  int* flag, int blocks, Stream stream) {
+                  int* flag, unsigned blocks, Stream stream) {
   auto* numbers = static_cast<Scalar*>(B);
   const auto* slope = static_cast<const Scalar*>(grad);
   const auto size = static_cast<Scalar>(beta);
@@ -149,9 +149,10 @@ bool step_checked(Runtime& runtime, void* B, const void* grad, double beta, std:
 
 bool DeviceSweeps::step(void* B, const void* grad, double beta, std::ptrdiff_t count, Real type,
                         int* flag, Stream stream) {
+  const unsigned blocks = grid(count, 4 * kThreads);
   return type == Real::float64
-             ? step_checked<double>(runtime_, B, grad, beta, count, flag, blocks_, stream)
-             : step_checked<float>(runtime_, B, grad, beta, count, flag, blocks_, stream);
+             ? step_checked<double>(runtime_, B, grad, beta, count, flag, blocks, stream)
+             : step_checked<float>(runtime_, B, grad, beta, count, flag, blocks, stream);
 }
 
 std::size_t DeviceSweeps::gram_workspace(const TallMatrix& A, const TallMatrix& B,
@@ -166,10 +167,13 @@ void DeviceSweeps::gram(const TallMatrix& A, const TallMatrix& B, std::ptrdiff_t
   const GramPlan plan = plan_gram(A, B, d);
   auto* parts = static_cast<double*>(workspace);
   const int first_k = A.data == nullptr ? 0 : A.k;
-  METASPAN_LAUNCH(multiply_columns, blocks_, kThreads, kSharedNumbers * sizeof(double), stream)
+  const unsigned blocks = grid(std::ptrdiff_t{plan.tiles} * plan.tiles * plan.pieces);
+  METASPAN_LAUNCH(multiply_columns, blocks, kThreads, kSharedNumbers * sizeof(double), stream)
   (A, B, d, plan, parts);
   require_launch("multiply_columns");
-  METASPAN_LAUNCH(add_gram_parts, blocks_, kThreads, 0, stream)(plan, first_k, B.k, parts, out);
+  const std::ptrdiff_t c = first_k + B.k;
+  METASPAN_LAUNCH(add_gram_parts, grid(c * c, kThreads), kThreads, 0, stream)
+  (plan, first_k, B.k, parts, out);
   require_launch("add_gram_parts");
 }
 
