@@ -16,6 +16,8 @@ const Module& module() {
       nullptr,  // population
 
       nullptr,  // collapsed
+
+      &random_numbers(),
   };
   return parts;
 }

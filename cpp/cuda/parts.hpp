@@ -12,6 +12,9 @@ Runtime& runtime();
 /// The sweeps over samples.
 Sweeps& sweeps();
 
+/// Random numbers in device memory.
+Random& random_numbers();
+
 /// All parts, for the core.
 const Module& module();
 

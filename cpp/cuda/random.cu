@@ -5,12 +5,14 @@
 #include "device_random.hpp"
 #include "errors.hpp"
 #include "made_rows.cuh"
+#include "parts.hpp"
 
 namespace metaspan::cuda {
 namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
+constexpr int kMostBlocks = 2048;  // of a launch; each block then processes several items
 constexpr int kPanelColumns = 32;
 constexpr std::ptrdiff_t kPiece = 2048;  // columns whose squares a warp adds, even
 
@@ -30,7 +32,8 @@ __host__ __device__ constexpr std::ptrdiff_t pieces_of(std::ptrdiff_t d) {
 /// one piece of a row. Lane l adds the pairs l, l + 32, l + 64 and so on of the piece, and the sums
 /// of the lanes are added as a tree.
 __global__ void __launch_bounds__(kThreads)
-    add_squares(SampleBlock block, std::ptrdiff_t d, double* parts) {  // (stacked rows, pieces)
+    add_squares(const __grid_constant__ SampleBlock block, std::ptrdiff_t d,
+                double* parts) {  // (stacked rows, pieces)
   const std::ptrdiff_t pieces = pieces_of(d), rows = block.most;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   for (std::ptrdiff_t item = thread_number() / 32; item < block.n * rows * pieces;
@@ -38,11 +41,11 @@ __global__ void __launch_bounds__(kThreads)
     const SampleSet& set = block.sets[item / pieces / rows];
     const std::ptrdiff_t row = item / pieces % rows, piece = item % pieces;
     if (row >= set.m) continue;
+    const RowLaw& law = block.laws[set.law];
     const std::ptrdiff_t end = piece + 1 < pieces ? (piece + 1) * kPiece : d;
     double sum = 0;
     for (std::ptrdiff_t column = piece * kPiece + 2 * lane; column < end; column += 64) {
-      const Pair x =
-          entries_of_row(block.laws[set.law], set.number, static_cast<std::uint32_t>(row), column);
+      const Pair x = entries_of_row(law, set.number, static_cast<std::uint32_t>(row), column);
       sum += x.even * x.even;
       if (column + 1 < end) sum += x.odd * x.odd;
     }
@@ -181,6 +184,11 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 }  // namespace
+
+Random& random_numbers() {
+  static DeviceRandom& random = *new DeviceRandom(kMostBlocks);
+  return random;
+}
 
 int DeviceRandom::grid(std::ptrdiff_t items, int at_a_time) const {
   const std::ptrdiff_t blocks = (items + at_a_time - 1) / at_a_time;
