@@ -13,7 +13,7 @@ const Module& module() {
 
       &sweeps(),
 
-      nullptr,  // population
+      &population(),
 
       nullptr,  // collapsed
 

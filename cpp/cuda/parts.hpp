@@ -15,6 +15,9 @@ Sweeps& sweeps();
 /// Random numbers in device memory.
 Random& random_numbers();
 
+/// Rounds of many trials on population losses.
+Population& population();
+
 /// All parts, for the core.
 const Module& module();
 
