@@ -7,8 +7,9 @@
 namespace metaspan {
 
 /// A Design for one task of `width` trials, one trial per column, each with its own Z = [M; R] and
-/// target. As in SharedDesign, X = X' = I, Z = Z' and y = y' = [w_star; 0]. A slot is read from the
-/// workspace of the algebra, see AlgebraLayout.
+/// target. As in SharedDesign, X = X' = I, Z = Z' and y = y' = [w_star; 0], and with tracked rows Z
+/// is followed by the k rows of an identity matrix. A slot is read from the workspace of the
+/// algebra, see AlgebraLayout.
 ///
 /// Trials is TrialColumns on the CPU and TrialColumn on a device: the columns of the design, the
 /// product with a matrix of each trial, and what becomes of a term a c^T of grad_B.
@@ -24,7 +25,7 @@ class TrialsDesign {
                            const double* heads,  // (k_star, width)  w_star
                            Index k_star, const AlgebraLayout& layout,
                            const double* workspace,  // of the algebra
-                           Sink sink)
+                           Sink sink, Index tracked = 0)
       : D_(D),
         k_(k),
         k_star_(k_star),
@@ -32,12 +33,13 @@ class TrialsDesign {
         heads_(heads),
         layout_(layout),
         workspace_(workspace),
-        sink_(sink) {}
+        sink_(sink),
+        tracked_(tracked) {}
 
   METASPAN_HD Index tasks() const { return width; }
-  METASPAN_HD Index m_in() const { return D_; }
-  METASPAN_HD Index m_out() const { return D_; }
-  METASPAN_HD Index tracked() const { return 0; }
+  METASPAN_HD Index m_in() const { return D_ + tracked_; }
+  METASPAN_HD Index m_out() const { return m_in(); }
+  METASPAN_HD Index tracked() const { return tracked_; }
 
   METASPAN_HD void features(int slot, double* out) const {
     Trials::product(k_, D_, Z_, 1, k_, vector(slot), out);
@@ -55,8 +57,9 @@ class TrialsDesign {
   }
   METASPAN_HD void product_in(const double* V, Terms<Columns> terms, int, double* r) const {
     Trials::product(D_, k_, Z_, k_, 1, V, r);
+    Columns::copy(tracked_, V, r + D_ * Columns::stride);
     for (int t = 0; t < terms.count; ++t) {
-      Columns::add(D_, 1.0, terms.factor(t), vector(terms.slot(t)), r);
+      Columns::add(m_in(), 1.0, terms.factor(t), vector(terms.slot(t)), r);
     }
   }
   /// Computes Z^T Z and Z^T y of every trial from the Z of the trial.
@@ -65,7 +68,7 @@ class TrialsDesign {
     for (Index i = 0; i < D_; ++i) Columns::add_outer(k_, Z_ + i * k_ * Columns::stride, G);
     Trials::product(k_, k_star_, Z_, 1, k_, heads_, b);
   }
-  METASPAN_HD void add(int slot, const double* c) { sink_.add(D_, k_, vector(slot), c); }
+  METASPAN_HD void add(int slot, const double* c) { sink_.add(m_in(), k_, vector(slot), c); }
 
  private:
   METASPAN_HD const double* vector(int slot) const {
@@ -77,6 +80,7 @@ class TrialsDesign {
   const AlgebraLayout& layout_;
   const double* workspace_;
   Sink sink_;
+  Index tracked_;
 };
 
 /// Trials of TrialsDesign on a device: a trial for each thread, whose terms are added to grad_B at
@@ -86,15 +90,16 @@ struct TrialColumn {
   using Columns = ThreadColumn<Stride>;
 
   /// Computes out[i] = sum_p A[i, p] V[p] of the thread's trial. Element (i, p) of A is at row
-  /// i a_row + p a_step. Each sum is in rising order of p.
+  /// i a_row + p a_step. Each sum is in rising order of p; three sums at a time hide the latency of
+  /// each other and share the reads of V.
   METASPAN_HD static void product(Index rows, Index depth, const double* A, Index a_row,
                                   Index a_step, const double* V, double* out) {
-    for (Index i = 0; i < rows; ++i) {
-      double sum = 0;
-      for (Index p = 0; p < depth; ++p) {
-        sum += A[(i * a_row + p * a_step) * Stride] * V[p * Stride];
-      }
-      out[i * Stride] = sum;
+    Index i = 0;
+    for (; i + 3 <= rows; i += 3) {
+      multiply_rows<3>(depth, A + i * a_row * Stride, a_row, a_step, V, out + i * Stride);
+    }
+    for (; i < rows; ++i) {
+      multiply_rows<1>(depth, A + i * a_row * Stride, a_row, a_step, V, out + i * Stride);
     }
   }
 
@@ -109,6 +114,18 @@ struct TrialColumn {
       }
     }
   };
+
+ private:
+  template <int Rows>
+  METASPAN_HD static void multiply_rows(Index depth, const double* A, Index a_row, Index a_step,
+                                        const double* V, double* out) {
+    double sums[Rows] = {};
+    for (Index p = 0; p < depth; ++p) {
+      const double v = V[p * Stride];
+      for (int r = 0; r < Rows; ++r) sums[r] += A[(r * a_row + p * a_step) * Stride] * v;
+    }
+    for (int r = 0; r < Rows; ++r) out[r * Stride] = sums[r];
+  }
 };
 
 }  // namespace metaspan
