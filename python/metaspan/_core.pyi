@@ -541,6 +541,7 @@ class Run:
         records: Sequence[str],
         # (trials, k, k) of a resumed run: the frames of M, R and w that state() returned
         frames: F64 | None = None,
+        device: Device | None = None,  # computes the rounds; None: the CPU
     ) -> Run: ...
     @staticmethod
     def collapsed(

@@ -209,7 +209,7 @@ NAMES = {
                ["engine must be", "'population'", "got 'arrays'"]),
     "record": (lambda: train(record=("dist", "loss")), ValueError,
                ["record must be", "'loss_out'", "got 'loss'"]),
-    "device": (lambda: train(device="cuda"), ValueError, ["device must be 'cpu'", "got 'cuda'"]),
+    "device": (lambda: train(device="gpu"), ValueError, ["'cpu' or 'cuda'", "got 'gpu'"]),
     "init": (lambda: train(init="zeros"), ValueError,
              ["init must be 'random', 'methodical', 'moments'", "got 'zeros'"]),
     "features": (lambda: ms.LinearTasks(d=D, k=K, features="cauchy"), ValueError,

@@ -1,6 +1,8 @@
 // Bindings of the population engine.
 #include "metaspan/engines/population.hpp"
 
+#include "../device.hpp"
+#include "metaspan/engines/device_population.hpp"
 #include "metaspan/geometry/coordinates.hpp"
 #include "run.hpp"
 
@@ -11,8 +13,8 @@ namespace {
 class PopulationRun final : public RunOf<PopulationEngine> {
  public:
   PopulationRun(const std::vector<std::string>& records, const Method& method, Index n,
-                double noise)
-      : RunOf(records), method_(method), n_(n), noise_(noise) {}
+                double noise, const Device* device)
+      : RunOf(records), method_(method), n_(n), noise_(noise), device_(device) {}
 
   /// Returns "M" = M Q, "R" = R Q, "w" = Q^T w and "frames" = Q of every trial.
   py::dict state() const override {
@@ -38,24 +40,30 @@ class PopulationRun final : public RunOf<PopulationEngine> {
     if (!population_fills_panels(method_, shape, n_, count() / threads)) return nullptr;
     return [this, shape] { return make_population_panel(method_, shape, n_, noise_); };
   }
+  std::unique_ptr<DeviceTrials> device_trials() const override {
+    if (device_ == nullptr) return nullptr;
+    return make_device_population(device_->module(), method_, engine(0).shape(), n_, noise_);
+  }
 
  private:
   Method method_;
   Index n_;
   double noise_;
+  const Device* device_;  // null: the CPU
 };
 
 /// Opens a run from M, R and w of every trial. M, R and w are in the frame Q = I or, if a run is
-/// resumed, in the `frames` of the trials.
+/// resumed, in the `frames` of the trials. `device`, which must outlive the run, computes the
+/// rounds; null: the CPU.
 std::unique_ptr<Run> open_population(const Method& method, const Array& M, const Array& R,
                                      const Array& w, const py::object& law, Index n, double noise,
                                      std::uint64_t seed, const std::vector<std::uint64_t>& trials,
                                      const std::vector<Index>& rounds,
                                      const std::vector<std::string>& records,
-                                     const std::optional<Array>& frames) {
+                                     const std::optional<Array>& frames, const Device* device) {
   require(n > 0 && rounds.size() == trials.size() && M.ndim() == 3,
           "n must be positive, and rounds must have one element per trial");
-  auto run = std::make_unique<PopulationRun>(records, method, n, noise);
+  auto run = std::make_unique<PopulationRun>(records, method, n, noise, device);
   const Index k_star = M.shape(1);
   run->take_heads(n * k_star);
   for (std::size_t at = 0; at < trials.size(); ++at) {
@@ -122,7 +130,8 @@ void bind_population(py::module_& module, py::class_<Run>& run) {
   run.def_static("population", &open_population, py::kw_only(), py::arg("method"), py::arg("M"),
                  py::arg("R"), py::arg("w"), py::arg("law"), py::arg("n"), py::arg("noise"),
                  py::arg("seed"), py::arg("trials"), py::arg("rounds"), py::arg("records"),
-                 py::arg("frames") = py::none());
+                 py::arg("frames") = py::none(), py::arg("device") = py::none(),
+                 py::keep_alive<0, 13>());
   module.def("gradient_population", &gradient_population, py::arg("method"), py::arg("B"),
              py::arg("w"), py::arg("B_star"), py::arg("heads"), py::arg("noise"),
              py::arg("threads"));

@@ -51,8 +51,14 @@ void Run::advance(Index end, Index record_every, double stop_dist, double stop_l
   require(!factors || factors->size() == end - begin, "factors must be (rounds,)");
   plan_.factors = factors ? factors->data() : nullptr;
   plan_.first_factor = begin;
+  const GivenHeads given{all_heads, begin, (end - begin) * heads_size_, heads_size_};
+  if (const auto on_device = device_trials()) {
+    interruptible([&](Cancel* cancel) {
+      on_device->advance(trials_, plan_, end, given, threads, cancel);
+    });
+    return;
+  }
   if (const PanelMaker make_panel = panel_maker(threads)) {
-    const GivenHeads given{all_heads, begin, (end - begin) * heads_size_, heads_size_};
     interruptible([&](Cancel* cancel) {
       advance_in_panels(trials_, plan_, end, given, make_panel, threads, cancel);
     });

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "../convert_laws.hpp"
+#include "metaspan/engines/device_trials.hpp"
 #include "metaspan/engines/trial_panel.hpp"
 
 namespace metaspan::bind {
@@ -59,6 +60,8 @@ class Run {
   /// Returns a function that makes panels of trials, or null if the trials do not advance in
   /// panels.
   virtual PanelMaker panel_maker(int /*threads*/) const { return nullptr; }
+  /// Makes the device form of the trials, or returns null if they run on the CPU.
+  virtual std::unique_ptr<DeviceTrials> device_trials() const { return nullptr; }
 
  private:
   template <class Body>

@@ -146,7 +146,7 @@ def configure(
         seed=check.integer("seed", seed, 0, 2**64 - 1),
         trials=check_trials(trials),
         threads=check.threads(threads),
-        device=check_device(device, ran),
+        device=check_device(device, ran, getattr(tasks, "spectrum", None) is not None),
         dtype=kind,
         record=names,
         record_every=check.integer("record_every", record_every, 1, 2**62),

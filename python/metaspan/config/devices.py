@@ -14,7 +14,7 @@ ON_CUDA = {
     # Both sweeps on rows that the device generates.
     "sampled": False,
     # A thread of the device owns a trial.
-    "population": False,
+    "population": True,
     # A thread of the device owns a column of a trial.
     "collapsed": False,
     # One small problem a round, for which a device is too wide.
@@ -22,13 +22,14 @@ ON_CUDA = {
 }
 
 
-def check_device(device: str, engine: str) -> str:
+def check_device(device: str, engine: str, has_spectrum: bool = False) -> str:
     """Return the device; raise an error if it cannot run the engine or cannot be opened.
 
     Raises
     ------
     TypeError, ValueError
-        If `device` is not one of `DEVICES`, or if the engine has no form for it.
+        If `device` is not one of `DEVICES`, or if the engine has no form for it. Population losses
+        of features with a spectrum, which are computed from B at full size, have none.
     ImportError, RuntimeError
         If the device module or the device is missing.
     """
@@ -39,5 +40,10 @@ def check_device(device: str, engine: str) -> str:
         able = [name for name, has_form in ON_CUDA.items() if has_form]
         others = f"; on 'cuda' run {check.words(able)}" if able else ""
         raise ValueError(f"device must be 'cpu' for the engine {engine!r}{others}; got {device!r}")
+    if engine == "population" and has_spectrum:
+        raise ValueError(
+            "device must be 'cpu' for population losses of features with a spectrum; "
+            f"got {device!r}"
+        )
     open_device()
     return device

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._device import open_device
 from .._load import core
 from ..config.config import TrainConfig
 from ..methods import core_method
@@ -35,6 +36,7 @@ class Population(InCoordinates):
             w=parts["w"][indices],
             noise=config.drawn_tasks.noise,
             frames=parts["frames"][indices] if "frames" in parts else None,
+            device=open_device() if config.device == "cuda" else None,
             **drawn_tasks(config, trials, indices),
         )
 
