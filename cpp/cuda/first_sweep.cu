@@ -39,14 +39,17 @@ __device__ FirstItem locate_item(const FirstSweep& sweep, const FirstPlan& plan,
   item.end = lesser(sweep.d, item.begin + plan.piece);
   item.first_row = tile / plan.column_tiles * plan.tile_rows;
   item.first_column = tile % plan.column_tiles * plan.tile_columns;
-  item.columns = lesser(plan.tile_columns, plan.column_quads() - item.first_column);
-  item.factors = greater(0, lesser(plan.factor_quads - item.first_column, item.columns));
+  item.factors = greater(0, lesser(plan.factor_quads - item.first_column, plan.tile_columns));
+  const bool has_factors_alone = item.factors > 0 && plan.first_sample > plan.factor_quads;
+  item.columns = has_factors_alone
+                     ? item.factors
+                     : lesser(plan.tile_columns, plan.column_quads() - item.first_column);
   const int rows = lesser(plan.tile_rows, plan.row_quads() - item.first_row);
   const int in_rows = (sweep.in.sets[item.task].m + 3) / 4;
   const int out_rows = sweep.out.n > 0 ? (sweep.out.sets[item.task].m + 3) / 4 : 0;
   const bool has_rows = item.first_row < in_rows || (item.first_row + rows > plan.in_quads &&
                                                      item.first_row < plan.in_quads + out_rows);
-  const int first_sample = item.first_column - plan.factor_quads;
+  const int first_sample = item.first_column - plan.first_sample;
   if (!has_rows || (item.factors == 0 && first_sample >= item.first_row + rows)) return item;
   item.rows = rows;
   item.first_right = greater(0, first_sample);
@@ -70,67 +73,77 @@ __device__ void write_places(const FirstSweep& sweep, const FirstPlan& plan, con
   }
 }
 
-/// The element of a tile of X that belongs to number e of the tile: cells of 8 columns of two rows.
-/// The threads of a half-warp load two segments of 8 numbers, and write them to shared memory
-/// without bank conflicts.
-struct TileElement {
-  int row, column;
+/// The elements of a tile of X that a thread loads, `step` rows apart in one column: number e of
+/// the tile is in cells of 8 columns of two rows. The threads of a half-warp load two segments of 8
+/// numbers, and write them to shared memory without bank conflicts.
+struct ThreadElements {
+  int row, column, step;
 
-  __device__ TileElement(int e, int line_bits) {
-    const int cell = e >> 4, cells = line_bits - 3;
-    row = 2 * (cell >> cells) + ((e >> 3) & 1);
-    column = 8 * (cell & ((1 << cells) - 1)) + (e & 7);
+  __device__ ThreadElements(int number, int line_bits) {
+    const int cell = number >> 4, cells = line_bits - 3;
+    row = 2 * (cell >> cells) + ((number >> 3) & 1);
+    column = 8 * (cell & ((1 << cells) - 1)) + (number & 7);
+    step = kThreads >> line_bits;
   }
 };
 
-/// Requests the numbers of a tile whose first column of X is `first`: elements of X, then the rows
-/// of [B, more] that belong to its columns.
+/// The numbers of a tile: elements of X, then the rows of [B, more] that belong to its columns.
 template <class Source>
-__device__ void request_tile(const FirstPlan& plan, const FirstItem& item,
-                             const FactorColumns& factors, const typename Source::Place* places,
-                             std::ptrdiff_t first, Stage& stage) {
-  const int samples = item.loaded_rows() << plan.line_bits;
-  const int numbers = samples + (4 * item.factors << plan.line_bits);
-#pragma unroll
-  for (int i = 0; i < kStages; ++i) {
-    const int e = i * kThreads + static_cast<int>(threadIdx.x);
-    if (e < samples) {
-      if constexpr (Source::kInMemory) {
-        const TileElement at(e, plan.line_bits);
-        const auto* row = places[at.row];
-        const bool exists = row != nullptr && first + at.column < item.end;
-        stage.put(i, exists ? load_global(row + first + at.column) : typename Source::Number{0});
-      }
-    } else if (e < numbers) {
-      const int line = factors.columns.quotient(e - samples);
-      const int column = e - samples - line * 4 * item.factors;
-      stage.put(i, first + line < item.end ? factors.load(first + line, column) : 0.0);
-    }
-  }
-}
+struct FirstTile {
+  const typename Source::Place* places;
+  int samples, numbers;       // of X, and of all
+  ThreadElements elements;    // of this thread
+  ThreadColumn factor_place;  // of this thread
+  FactorColumn factor;
+  bool has_factor;
 
-/// Writes the requested numbers of a tile to the lines.
-template <class Source>
-__device__ void keep_tile(const FirstPlan& plan, const FirstItem& item,
-                          const FactorColumns& factors, const Stage& stage, double* lines) {
-  const int samples = item.loaded_rows() << plan.line_bits, stride = item.stride();
-  const int numbers = samples + (4 * item.factors << plan.line_bits);
+  __device__ FirstTile(const FirstSweep& sweep, const FirstPlan& plan, const FirstItem& item,
+                       const typename Source::Place* rows)
+      : places(rows),
+        samples(item.loaded_rows() << plan.line_bits),
+        numbers(samples + (item.factors == 0 ? 0 : 1 << (plan.line_bits + plan.factor_bits))),
+        elements(static_cast<int>(threadIdx.x), plan.line_bits),
+        factor_place(samples, plan.factor_bits),
+        factor(sweep.B, sweep.more, item.task, 4 * item.first_column + factor_place.column),
+        has_factor(factor_place.column < 4 * item.factors) {}
+
+  /// Requests the tile whose first column of X is `first`, of which `count` columns exist.
+  __device__ void request(std::ptrdiff_t first, int count, Stage& stage) const {
 #pragma unroll
-  for (int i = 0; i < kStages; ++i) {
-    const int e = i * kThreads + static_cast<int>(threadIdx.x);
-    if (e < samples) {
-      if constexpr (Source::kInMemory) {
-        const TileElement at(e, plan.line_bits);
-        lines[at.column * stride + at.row] =
-            static_cast<double>(stage.get<typename Source::Number>(i));
+    for (int i = 0; i < kStages; ++i) {
+      const int e = i * kThreads + static_cast<int>(threadIdx.x);
+      if (e < samples) {
+        if constexpr (Source::kInMemory) {
+          const auto* row = places[elements.row + i * elements.step];
+          const bool exists = row != nullptr && elements.column < count;
+          stage.put(
+              i, exists ? load_global(row + first + elements.column) : typename Source::Number{0});
+        }
+      } else if (e < numbers && has_factor) {
+        const int line = factor_place.line_of(i);
+        stage.put(i, line < count ? factor.load(first + line) : 0.0);
       }
-    } else if (e < numbers) {
-      const int line = factors.columns.quotient(e - samples);
-      const int column = e - samples - line * 4 * item.factors;
-      lines[line * stride + item.loaded_rows() + column] = stage.get<double>(i);
     }
   }
-}
+
+  /// Writes the requested numbers to the lines.
+  __device__ void keep(const FirstItem& item, const Stage& stage, double* lines) const {
+    const int stride = item.stride();
+#pragma unroll
+    for (int i = 0; i < kStages; ++i) {
+      const int e = i * kThreads + static_cast<int>(threadIdx.x);
+      if (e < samples) {
+        if constexpr (Source::kInMemory) {
+          lines[elements.column * stride + elements.row + i * elements.step] =
+              static_cast<double>(stage.get<typename Source::Number>(i));
+        }
+      } else if (e < numbers && has_factor) {
+        lines[factor_place.line_of(i) * stride + item.loaded_rows() + factor_place.column] =
+            stage.get<double>(i);
+      }
+    }
+  }
+};
 
 /// Writes generated elements of a tile of X to the lines; a thread makes two columns of a row.
 template <class Source>
@@ -139,7 +152,7 @@ __device__ void make_tile(const FirstSweep& sweep, const FirstPlan& plan, const 
                           double* lines) {
   const int pairs = item.loaded_rows() << (plan.line_bits - 1), stride = item.stride();
   for (int e = static_cast<int>(threadIdx.x); e < pairs; e += kThreads) {
-    const TileElement at(2 * e, plan.line_bits);
+    const ThreadElements at(2 * e, plan.line_bits);
     const Pair x = Source::elements(sweep.in, places[at.row], first + at.column, item.end);
     lines[at.column * stride + at.row] = x.even;
     lines[(at.column + 1) * stride + at.row] = x.odd;
@@ -161,22 +174,23 @@ __global__ void __launch_bounds__(kThreads, 2)
     if (item.rows == 0) continue;
     write_places<Source>(sweep, plan, item, places);
     __syncthreads();
-    const FactorColumns factors(sweep.B, sweep.more, item.task, 4 * item.first_column,
-                                4 * item.factors);
+    const FirstTile<Source> tile(sweep, plan, item, places);
     const Quad quad = quad_of_thread(item.rows, item.columns);
     const int left[2] = {2 * quad.row_pair, 2 * (quad.row_pair + item.rows)};
     const int right[2] = {item.place_of_column(quad.column_pair, plan.is_single()),
                           item.place_of_column(quad.column_pair + item.columns, plan.is_single())};
     double sums[4][4] = {};
     Stage stage;
-    request_tile<Source>(plan, item, factors, places, item.begin, stage);
+    const auto request = [&](std::ptrdiff_t first) {
+      const auto count = static_cast<int>(lesser<std::ptrdiff_t>(item.end - first, plan.lines()));
+      tile.request(first, count, stage);
+    };
+    request(item.begin);
     for (std::ptrdiff_t first = item.begin; first < item.end; first += plan.lines()) {
-      keep_tile<Source>(plan, item, factors, stage, lines);
+      tile.keep(item, stage, lines);
       if constexpr (!Source::kInMemory) make_tile<Source>(sweep, plan, item, places, first, lines);
       __syncthreads();
-      if (first + plan.lines() < item.end) {
-        request_tile<Source>(plan, item, factors, places, first + plan.lines(), stage);
-      }
+      if (first + plan.lines() < item.end) request(first + plan.lines());
       multiply_lines(lines, plan.lines(), item.stride(), quad, left, right, sums);
       __syncthreads();
     }
@@ -300,7 +314,7 @@ PartResults list_results(const FirstSweep& sweep, const FirstPlan& plan) {
         first_column, rows_are_outer, gram,    results.elements};
     results.elements += rows * columns;
   };
-  const int more = 4 * quads_of(sweep.B.k), inner = 4 * plan.factor_quads;
+  const int more = 4 * quads_of(sweep.B.k), inner = 4 * plan.first_sample;
   const int outer = inner + 4 * plan.in_quads;
   add(sweep.Z_in, false, sweep.B.k, 0, 0);
   add(sweep.Z_out, true, sweep.B.k, 0, 0);

@@ -60,7 +60,7 @@ __device__ inline void multiply_lines(const double* lines, int count, int stride
   if (!quad.has_work) return;
   const double* line = lines + quad.group * stride;
   const int step = quad.groups * stride;
-#pragma unroll 2
+#pragma unroll 1
   for (int c = quad.group; c < count; c += quad.groups, line += step) {
     const double2 a = *reinterpret_cast<const double2*>(line + left[0]);
     const double2 b = *reinterpret_cast<const double2*>(line + left[1]);
@@ -125,28 +125,41 @@ __device__ inline const void* matrix_of_task(const TallMatrix& matrix, int task)
   return static_cast<const char*>(matrix.data) + task * matrix.step * bytes;
 }
 
-/// Columns [first, first + columns) of the matrices [A, B] side by side, for the lines of a tile.
-/// A matrix fills a whole number of quads of columns; the columns beyond its k are zeros.
-struct FactorColumns {
-  TallMatrix A, B;
-  int first;
-  Divisor columns;
+/// A column of the matrices [A, B] side by side. A matrix fills a whole number of quads of columns;
+/// the columns beyond its k are zeros.
+struct FactorColumn {
+  const void* data;  // of the matrix; null for zeros
+  Real type;
+  int column, k;
 
-  __device__ FactorColumns(const TallMatrix& of_A, const TallMatrix& of_B, int task,
-                           int first_column, int count)
-      : A(of_A), B(of_B), first(first_column), columns(count == 0 ? 4 : count) {
-    A.data = matrix_of_task(A, task);
-    B.data = matrix_of_task(B, task);
-  }
-
-  /// Returns the number at column `column` of the range in row `row`.
-  __device__ double load(std::ptrdiff_t row, int column) const {
-    int j = first + column;
+  __device__ FactorColumn(const TallMatrix& A, const TallMatrix& B, int task, int place) {
     const int width = (A.k + 3) / 4 * 4;
-    if (j < width) return j < A.k ? load_real(A.data, A.type, row * A.k + j) : 0.0;
-    j -= width;
-    return j < B.k ? load_real(B.data, B.type, row * B.k + j) : 0.0;
+    const bool is_first = place < width;
+    const TallMatrix& matrix = is_first ? A : B;
+    column = is_first ? place : place - width;
+    k = matrix.k;
+    type = matrix.type;
+    data = column < k ? matrix_of_task(matrix, task) : nullptr;
   }
+  __device__ double load(std::ptrdiff_t row) const {
+    return data != nullptr ? load_real(data, type, row * k + column) : 0.0;
+  }
+};
+
+/// The numbers of a tile that a thread loads: one in each of its `lines`, at distance `step`, all
+/// in column `column` of 2^bits columns. Number e of a thread's stage counts from `first`, a
+/// multiple of the size of a warp.
+struct ThreadColumn {
+  int column, line, step;
+
+  __device__ ThreadColumn(int first, int bits) {
+    const int number = static_cast<int>(threadIdx.x) - first;
+    column = number & ((1 << bits) - 1);
+    line = number >> bits;
+    step = kThreads >> bits;
+  }
+  /// Returns the line of number i of the stage.
+  __device__ int line_of(int i) const { return line + i * step; }
 };
 
 /// The numbers of the next tile that a thread has requested while the block multiplies a tile.

@@ -39,10 +39,11 @@ __global__ void __launch_bounds__(kThreads)
 
 /// An item of work: a tile of the result, and the rows over which it is summed.
 struct SecondItem {
-  std::ptrdiff_t first_row, first_column;  // of the result: columns of X and of C
-  int columns;                             // quads of the tile
-  std::ptrdiff_t begin, end;               // rows of the block
-  std::ptrdiff_t result;                   // which matrix of `out` has the tile
+  std::ptrdiff_t first_row;   // of the result: a column of X
+  int first_column;           // of the result and of C
+  int columns;                // quads of the tile
+  std::ptrdiff_t begin, end;  // rows of the block
+  std::ptrdiff_t result;      // which matrix of `out` has the tile
   int task;
 
   __device__ int stride(const SecondPlan& plan) const {
@@ -73,55 +74,67 @@ __device__ SecondItem locate_second(const Combination& sweep, const SecondPlan& 
   return item;
 }
 
-/// Requests the numbers of the rows [first, first + lines): part of a row of X, and part of a row
-/// of C.
+/// The numbers of a tile: parts of rows of X, then parts of the rows of C.
 template <class Source>
-__device__ void request_rows(const Combination& sweep, const SecondPlan& plan,
-                             const SecondItem& item, const double* C, Divisor columns,
-                             const typename Source::Place* places, std::ptrdiff_t first,
-                             Stage& stage) {
-  const int samples = plan.lines << plan.row_bits, width = 1 << plan.row_bits;
-  const int numbers = samples + plan.lines * 4 * item.columns;
-#pragma unroll
-  for (int i = 0; i < kStages; ++i) {
-    const int e = i * kThreads + static_cast<int>(threadIdx.x);
-    if (e < samples) {
-      if constexpr (Source::kInMemory) {
-        const std::ptrdiff_t row = first + (e >> plan.row_bits);
-        const std::ptrdiff_t column = item.first_row + (e & (width - 1));
-        const bool exists = row < item.end && column < sweep.d;
-        stage.put(i, exists ? load_global(places[row] + column) : typename Source::Number{0});
-      }
-    } else if (e < numbers) {
-      const int line = columns.quotient(e - samples);
-      const std::ptrdiff_t row = first + line,
-                           column = item.first_column + e - samples - line * 4 * item.columns;
-      const bool exists = row < item.end && column < sweep.k;
-      stage.put(i, exists ? load_global(C + row * sweep.k + column) : 0.0);
-    }
-  }
-}
+struct SecondTile {
+  const typename Source::Place* places;
+  const double* C;
+  int k, samples, numbers, stride, width;
+  ThreadColumn of_X, of_C;  // of this thread
+  bool has_X, has_C, is_in_line;
 
-/// Writes the requested numbers to the lines.
-template <class Source>
-__device__ void keep_rows(const SecondPlan& plan, const SecondItem& item, Divisor columns,
-                          const Stage& stage, double* lines) {
-  const int samples = plan.lines << plan.row_bits, width = 1 << plan.row_bits;
-  const int numbers = samples + plan.lines * 4 * item.columns, stride = item.stride(plan);
+  __device__ SecondTile(const Combination& sweep, const SecondPlan& plan, const SecondItem& item,
+                        const typename Source::Place* rows)
+      : places(rows),
+        C(sweep.C + sweep.block.sets[0].first_row * sweep.k + item.first_column),
+        k(sweep.k),
+        samples(plan.lines << plan.row_bits),
+        numbers(samples + (plan.lines << plan.column_bits)),
+        stride(item.stride(plan)),
+        width(1 << plan.row_bits),
+        of_X(0, plan.row_bits),
+        of_C(samples, plan.column_bits),
+        has_X(item.first_row + of_X.column < sweep.d),
+        has_C(item.first_column + of_C.column < sweep.k),
+        is_in_line(of_C.column < 4 * item.columns) {}
+
+  /// Requests `count` rows, starting at row `first` of the block, and column `column` of X.
+  __device__ void request(std::ptrdiff_t first, int count, std::ptrdiff_t column,
+                          Stage& stage) const {
 #pragma unroll
-  for (int i = 0; i < kStages; ++i) {
-    const int e = i * kThreads + static_cast<int>(threadIdx.x);
-    if (e < samples) {
-      if constexpr (Source::kInMemory) {
-        lines[(e >> plan.row_bits) * stride + (e & (width - 1))] =
-            static_cast<double>(stage.get<typename Source::Number>(i));
+    for (int i = 0; i < kStages; ++i) {
+      const int e = i * kThreads + static_cast<int>(threadIdx.x);
+      if (e < samples) {
+        if constexpr (Source::kInMemory) {
+          const int line = of_X.line_of(i);
+          stage.put(i, has_X && line < count
+                           ? load_global(places[first + line] + column + of_X.column)
+                           : typename Source::Number{0});
+        }
+      } else if (e < numbers) {
+        const int line = of_C.line_of(i);
+        stage.put(i,
+                  has_C && line < count ? load_global(C + (first + line) * k + of_C.column) : 0.0);
       }
-    } else if (e < numbers) {
-      const int line = columns.quotient(e - samples);
-      lines[line * stride + width + e - samples - line * 4 * item.columns] = stage.get<double>(i);
     }
   }
-}
+
+  /// Writes the requested numbers to the lines.
+  __device__ void keep(const Stage& stage, double* lines) const {
+#pragma unroll
+    for (int i = 0; i < kStages; ++i) {
+      const int e = i * kThreads + static_cast<int>(threadIdx.x);
+      if (e < samples) {
+        if constexpr (Source::kInMemory) {
+          lines[of_X.line_of(i) * stride + of_X.column] =
+              static_cast<double>(stage.get<typename Source::Number>(i));
+        }
+      } else if (e < numbers && is_in_line) {
+        lines[of_C.line_of(i) * stride + width + of_C.column] = stage.get<double>(i);
+      }
+    }
+  }
+};
 
 /// Writes generated parts of the rows [first, first + lines) to the lines.
 template <class Source>
@@ -145,12 +158,11 @@ template <class Source>
 __global__ void __launch_bounds__(kThreads, 2)
     combine_samples(Combination sweep, SecondPlan plan, const typename Source::Place* places) {
   METASPAN_SHARED(double, lines);
-  const double* C = sweep.C + sweep.block.sets[0].first_row * sweep.k;
   const std::ptrdiff_t segments = sweep.is_by_task ? sweep.block.n : plan.pieces;
   const std::ptrdiff_t items = segments * plan.row_tiles * plan.column_tiles;
   for (std::ptrdiff_t index = blockIdx.x; index < items; index += gridDim.x) {
     const SecondItem item = locate_second(sweep, plan, index);
-    const Divisor columns(4 * item.columns);
+    const SecondTile<Source> tile(sweep, plan, item, places);
     const Quad quad = quad_of_thread(plan.tile_rows(), item.columns);
     const int width = 1 << plan.row_bits;
     const int left[2] = {2 * quad.row_pair, 2 * (quad.row_pair + quad.rows)};
@@ -158,14 +170,16 @@ __global__ void __launch_bounds__(kThreads, 2)
                           width + 2 * (quad.column_pair + quad.columns)};
     double sums[4][4] = {};
     Stage stage;
-    request_rows<Source>(sweep, plan, item, C, columns, places, item.begin, stage);
+    const auto request = [&](std::ptrdiff_t first) {
+      const auto count = static_cast<int>(lesser<std::ptrdiff_t>(item.end - first, plan.lines));
+      tile.request(first, count, item.first_row, stage);
+    };
+    request(item.begin);
     for (std::ptrdiff_t first = item.begin; first < item.end; first += plan.lines) {
-      keep_rows<Source>(plan, item, columns, stage, lines);
+      tile.keep(stage, lines);
       if constexpr (!Source::kInMemory) make_rows<Source>(sweep, plan, item, places, first, lines);
       __syncthreads();
-      if (first + plan.lines < item.end) {
-        request_rows<Source>(sweep, plan, item, C, columns, places, first + plan.lines, stage);
-      }
+      if (first + plan.lines < item.end) request(first + plan.lines);
       multiply_lines(lines, plan.lines, item.stride(plan), quad, left, right, sums);
       __syncthreads();
     }

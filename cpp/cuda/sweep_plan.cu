@@ -15,11 +15,19 @@ constexpr Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
 /// The columns of a matrix that may be missing.
 int columns_of(const TallMatrix& matrix) { return matrix.data == nullptr ? 0 : matrix.k; }
 
+/// The exponent of the smallest power of two that is at least `count`.
+int bits_of(int count) {
+  int bits = 0;
+  while (1 << bits < count) ++bits;
+  return bits;
+}
+
 /// The largest power of two, as its exponent, such that lines of `numbers` numbers fill at most one
-/// tile. A tile has at most 256 lines: one for each thread.
+/// tile. A tile has at most 128 lines, so that all numbers of X that a thread loads for it are in
+/// one column.
 int bits_of_lines(int numbers) {
   int bits = 4;
-  while (bits < 8 && (numbers << (bits + 1)) <= kTileNumbers) ++bits;
+  while (bits < 7 && (numbers << (bits + 1)) <= kTileNumbers) ++bits;
   return bits;
 }
 
@@ -35,29 +43,41 @@ Index piece_length(Index length, Index items, Index least, Index unit) {
 
 /// Chooses tiles so that a task whose results fit one tile reads X once. Otherwise the products
 /// cost more time than X: they have at least 40 operations for a number of X, and tiles of 16 x 16
-/// quads need the fewest loads. The partial sums of a piece are less than a tenth of its part of X.
+/// quads need few loads. The samples then begin in a tile of their own if a tile with the end of B
+/// would need too much memory. The partial sums of a piece are less than an eighth of its part of
+/// X.
 FirstPlan plan_first(const FirstSweep& sweep) {
   FirstPlan plan{};
   const bool has_cross = sweep.K_cross != nullptr, has_outer = sweep.K_outer != nullptr;
   plan.in_quads = quads_of(sweep.in.most);
   plan.out_quads = sweep.out.n > 0 ? quads_of(sweep.out.most) : 0;
   plan.factor_quads = quads_of(columns_of(sweep.B)) + quads_of(columns_of(sweep.more));
+  plan.first_sample = plan.factor_quads;
   if (sweep.K != nullptr || has_cross) plan.sample_quads = plan.in_quads;
   if (has_outer) plan.sample_quads = plan.in_quads + plan.out_quads;
-  const int rows = plan.row_quads(), columns = plan.column_quads();
-  if (rows * columns <= kMostQuads && rows + plan.factor_quads <= kMostLine) {
-    plan.tile_rows = rows;
-    plan.tile_columns = columns;
-  } else {
+  const int rows = plan.row_quads();
+  plan.tile_rows = rows;
+  plan.tile_columns = plan.column_quads();
+  int loaded = rows + quads_of(1 << bits_of(4 * plan.factor_quads));
+  if (rows * plan.tile_columns > kMostQuads || loaded > kMostLine) {
     plan.tile_rows = std::min(16, rows);
-    plan.tile_columns =
-        std::min({columns, kMostQuads / plan.tile_rows, kMostLine - plan.tile_rows});
+    plan.tile_columns = plan.tile_rows <= 4 ? 32 : 16;
+    const int last = plan.factor_quads % plan.tile_columns;
+    const int padded = quads_of(1 << bits_of(4 * std::min(plan.factor_quads, plan.tile_columns)));
+    loaded = plan.tile_rows + plan.tile_columns;
+    if (last > 0 && loaded + padded - last <= kMostLine) {
+      loaded += padded - last;
+    } else {
+      plan.first_sample =
+          static_cast<int>(divide_up(plan.factor_quads, plan.tile_columns)) * plan.tile_columns;
+    }
+    plan.tile_columns = std::min(plan.tile_columns, plan.column_quads());
   }
+  plan.factor_bits = bits_of(4 * std::min(plan.factor_quads, plan.tile_columns));
+  plan.line_bits = bits_of_lines(4 * loaded);
+  const int columns = plan.column_quads();
   plan.row_tiles = static_cast<int>(divide_up(rows, plan.tile_rows));
   plan.column_tiles = static_cast<int>(divide_up(columns, plan.tile_columns));
-  const int loaded =
-      plan.is_single() ? rows + plan.factor_quads : plan.tile_rows + plan.tile_columns;
-  plan.line_bits = bits_of_lines(4 * loaded);
   const Index items = static_cast<Index>(sweep.in.n) * plan.row_tiles * plan.column_tiles;
   const Index least = std::max<Index>(512, 16 * 4 * std::min(columns, plan.tile_columns));
   plan.piece = piece_length(sweep.d, items, least, plan.lines());
@@ -76,8 +96,9 @@ SecondPlan plan_tiles(Index d, int k) {
   plan.tile_columns = std::min(quads, kMostQuads / plan.tile_rows());
   plan.row_tiles = static_cast<int>(divide_up(d, Index{1} << plan.row_bits));
   plan.column_tiles = static_cast<int>(divide_up(quads, plan.tile_columns));
+  plan.column_bits = bits_of(4 * plan.tile_columns);
   const int groups = kThreads / (plan.tile_rows() * plan.tile_columns);
-  const int lines = kTileNumbers / ((1 << plan.row_bits) + 4 * plan.tile_columns);
+  const int lines = kTileNumbers / ((1 << plan.row_bits) + (1 << plan.column_bits));
   plan.lines = lines / groups * groups;
   plan.pieces = 1;
   return plan;
@@ -111,9 +132,11 @@ void add_tile(const FirstSweep& sweep, const FirstPlan& plan, int row, int colum
               DeviceWork& work) {
   const auto d = static_cast<double>(sweep.d);
   const int rows = std::min(plan.tile_rows, plan.row_quads() - row);
-  const int columns = std::min(plan.tile_columns, plan.column_quads() - column);
-  const int factors = std::clamp(plan.factor_quads - column, 0, columns);
-  const int sample = column - plan.factor_quads;
+  const int factors = std::clamp(plan.factor_quads - column, 0, plan.tile_columns);
+  const int columns = factors > 0 && plan.first_sample > plan.factor_quads
+                          ? factors
+                          : std::min(plan.tile_columns, plan.column_quads() - column);
+  const int sample = column - plan.first_sample;
   if (factors == 0 && sample >= row + rows) return;
   const int rights = plan.is_single() ? 0 : columns - factors;
   const int samples = samples_of_quads(sweep, plan, row, rows) +
@@ -144,7 +167,8 @@ GramPlan plan_gram(const TallMatrix& A, const TallMatrix& B, Index d) {
   plan.quads = quads_of(columns_of(A)) + quads_of(columns_of(B));
   plan.tile = std::min(16, plan.quads);
   plan.tiles = static_cast<int>(divide_up(plan.quads, plan.tile));
-  plan.line_bits = bits_of_lines(plan.tiles == 1 ? plan.width() : 8 * plan.tile);
+  plan.column_bits = bits_of(4 * plan.tile);
+  plan.line_bits = bits_of_lines((plan.tiles == 1 ? 1 : 2) << plan.column_bits);
   const Index items = plan.tiles * (plan.tiles + 1) / 2;
   plan.piece = piece_length(d, items, std::max<Index>(512, 16 * plan.width()), plan.lines());
   plan.pieces = static_cast<int>(divide_up(d, plan.piece));

@@ -22,12 +22,15 @@ constexpr int quads_of(int count) { return (count + 3) / 4; }
 
 /// The first sweep of a task computes a matrix of results: its rows are the inner samples followed
 /// by the outer samples, its columns are those of B, of `more`, and the inner samples and the outer
-/// samples again as far as Gram matrices need them. Each of these parts fills whole quads. A tile
-/// has `tile_rows` x `tile_columns` quads. If one tile is the whole matrix, the samples are loaded
-/// once for both sides of the product. The d columns of X are cut into pieces of `piece` columns.
+/// samples again as far as Gram matrices need them. Each of these parts fills whole quads; quads
+/// between the columns of B and the samples may be unused. A tile has `tile_rows` x `tile_columns`
+/// quads. If one tile is the whole matrix, the samples are loaded once for both sides of the
+/// product. The d columns of X are cut into pieces of `piece` columns.
 struct FirstPlan {
   int in_quads, out_quads;
   int factor_quads;  // of B and `more`
+  int factor_bits;   // a tile loads up to 2^factor_bits of their columns
+  int first_sample;  // quad of the first column that is a sample
   int sample_quads;  // columns that are samples
   int tile_rows, tile_columns;
   int row_tiles, column_tiles;
@@ -36,7 +39,7 @@ struct FirstPlan {
   std::ptrdiff_t piece;
 
   METASPAN_HD int row_quads() const { return in_quads + out_quads; }
-  METASPAN_HD int column_quads() const { return factor_quads + sample_quads; }
+  METASPAN_HD int column_quads() const { return first_sample + sample_quads; }
   METASPAN_HD bool is_single() const { return tiles() == 1; }
   METASPAN_HD int lines() const { return 1 << line_bits; }
   METASPAN_HD int tiles() const { return row_tiles * column_tiles; }
@@ -50,8 +53,8 @@ struct FirstPlan {
 /// the k columns of C. A line of a tile has part of a row of X and of C. The sum over all rows is
 /// cut into pieces of `piece` rows; the sum of a task is not cut.
 struct SecondPlan {
-  int row_bits;  // a tile has 2^row_bits columns of X
-  int tile_columns;
+  int row_bits;                   // a tile has 2^row_bits columns of X
+  int tile_columns, column_bits;  // loads 2^column_bits columns of C
   int row_tiles, column_tiles;
   int lines;
   int pieces;
@@ -66,6 +69,7 @@ struct SecondPlan {
 struct GramPlan {
   int quads;  // of the columns
   int tile, tiles;
+  int column_bits;  // a side of a tile loads 2^column_bits columns
   int line_bits;
   int pieces;
   std::ptrdiff_t piece;

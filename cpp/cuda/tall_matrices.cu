@@ -36,36 +36,56 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// Requests the rows [first, first + lines) of the columns of a tile's two sides.
-__device__ void request_lines(const FactorColumns& left, const FactorColumns& right, int lefts,
-                              int rights, int lines, std::ptrdiff_t first, std::ptrdiff_t end,
-                              Stage& stage) {
-#pragma unroll
-  for (int i = 0; i < kStages; ++i) {
-    int e = i * kThreads + static_cast<int>(threadIdx.x);
-    const bool is_left = e < lines * lefts;
-    if (!is_left) e -= lines * lefts;
-    if (!is_left && e >= lines * rights) continue;
-    const FactorColumns& side = is_left ? left : right;
-    const int line = side.columns.quotient(e), column = e - line * (is_left ? lefts : rights);
-    stage.put(i, first + line < end ? side.load(first + line, column) : 0.0);
-  }
-}
+/// The numbers that a block loads for a tile of a Gram matrix: the rows of the columns of its left
+/// side, then, off the diagonal, of its right side.
+struct GramTile {
+  int side, numbers, stride;
+  int lefts, rights;                     // columns of the sides
+  ThreadColumn left_place, right_place;  // of this thread
+  FactorColumn left, right;
 
-/// Writes the requested numbers to the lines.
-__device__ void keep_lines(const FactorColumns& left, const FactorColumns& right, int lefts,
-                           int rights, int lines, const Stage& stage, double* out) {
+  __device__ GramTile(const TallMatrix& A, const TallMatrix& B, const GramPlan& plan, int row,
+                      int rows, int column, int columns)
+      : side(plan.lines() << plan.column_bits),
+        numbers(row == column ? side : 2 * side),
+        stride(4 * (rows + (row == column ? 0 : columns)) + 2),
+        lefts(4 * rows),
+        rights(4 * columns),
+        left_place(0, plan.column_bits),
+        right_place(side, plan.column_bits),
+        left(A, B, 0, 4 * row + left_place.column),
+        right(A, B, 0, 4 * column + right_place.column) {}
+
+  /// Requests `count` rows, starting at row `first`.
+  __device__ void request(std::ptrdiff_t first, int count, Stage& stage) const {
 #pragma unroll
-  for (int i = 0; i < kStages; ++i) {
-    int e = i * kThreads + static_cast<int>(threadIdx.x);
-    const bool is_left = e < lines * lefts;
-    if (!is_left) e -= lines * lefts;
-    if (!is_left && e >= lines * rights) continue;
-    const int line = (is_left ? left : right).columns.quotient(e);
-    const int column = e - line * (is_left ? lefts : rights);
-    out[line * (lefts + rights + 2) + (is_left ? column : lefts + column)] = stage.get<double>(i);
+    for (int i = 0; i < kStages; ++i) {
+      const int e = i * kThreads + static_cast<int>(threadIdx.x);
+      if (e < side) {
+        const int line = left_place.line_of(i);
+        stage.put(i, line < count && left_place.column < lefts ? left.load(first + line) : 0.0);
+      } else if (e < numbers) {
+        const int line = right_place.line_of(i);
+        stage.put(i, line < count && right_place.column < rights ? right.load(first + line) : 0.0);
+      }
+    }
   }
-}
+
+  /// Writes the requested numbers to the lines.
+  __device__ void keep(const Stage& stage, double* lines) const {
+#pragma unroll
+    for (int i = 0; i < kStages; ++i) {
+      const int e = i * kThreads + static_cast<int>(threadIdx.x);
+      if (e < side) {
+        if (left_place.column < lefts) {
+          lines[left_place.line_of(i) * stride + left_place.column] = stage.get<double>(i);
+        }
+      } else if (e < numbers && right_place.column < rights) {
+        lines[right_place.line_of(i) * stride + lefts + right_place.column] = stage.get<double>(i);
+      }
+    }
+  }
+};
 
 /// Computes the tiles on and below the diagonal of [A, B]^T [A, B], piece by piece of the d rows. A
 /// tile on the diagonal loads its columns once. The sums go to `parts` (pieces, width, width).
@@ -80,24 +100,25 @@ __global__ void __launch_bounds__(kThreads, 2)
     if (column > row) continue;
     const int rows = lesser(plan.tile, plan.quads - row),
               columns = lesser(plan.tile, plan.quads - column);
-    const int lefts = 4 * rows, rights = row == column ? 0 : 4 * columns;
-    const FactorColumns left(A, B, 0, 4 * row, lefts), right(A, B, 0, 4 * column, rights);
+    const GramTile sides(A, B, plan, row, rows, column, columns);
     const std::ptrdiff_t begin = piece * plan.piece, end = lesser(d, begin + plan.piece);
     const Quad quad = quad_of_thread(rows, columns);
-    const int base = rights == 0 ? 0 : lefts;
+    const int base = row == column ? 0 : 4 * rows;
     const int of_rows[2] = {2 * quad.row_pair, 2 * (quad.row_pair + rows)};
     const int of_columns[2] = {base + 2 * quad.column_pair,
                                base + 2 * (quad.column_pair + columns)};
     double sums[4][4] = {};
     Stage stage;
-    request_lines(left, right, lefts, rights, plan.lines(), begin, end, stage);
+    const auto request = [&](std::ptrdiff_t first) {
+      sides.request(first, static_cast<int>(lesser<std::ptrdiff_t>(end - first, plan.lines())),
+                    stage);
+    };
+    request(begin);
     for (std::ptrdiff_t first = begin; first < end; first += plan.lines()) {
-      keep_lines(left, right, lefts, rights, plan.lines(), stage, lines);
+      sides.keep(stage, lines);
       __syncthreads();
-      if (first + plan.lines() < end) {
-        request_lines(left, right, lefts, rights, plan.lines(), first + plan.lines(), end, stage);
-      }
-      multiply_lines(lines, plan.lines(), lefts + rights + 2, quad, of_rows, of_columns, sums);
+      if (first + plan.lines() < end) request(first + plan.lines());
+      multiply_lines(lines, plan.lines(), sides.stride, quad, of_rows, of_columns, sums);
       __syncthreads();
     }
     double* part = parts + static_cast<std::ptrdiff_t>(piece) * plan.width() * plan.width();
