@@ -112,7 +112,7 @@ class TrainConfig:
     seed: int = setting(0, is_count=True)
     trials: range = setting(1, in_studies=False)
     threads: int = setting(None, resumable=True, in_studies=False)
-    device: str = setting("cpu", is_word=True)
+    device: str = setting("cpu", resumable=True, is_word=True)
     dtype: str = setting(None, is_word=True)
     record: tuple[str, ...] = setting(None, in_studies=False)
     record_every: int = setting(1, is_count=True)

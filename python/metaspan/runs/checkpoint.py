@@ -18,7 +18,8 @@ from . import codec
 
 KIND = "metaspan checkpoint"
 
-# Arguments that a resumed run may change. All other arguments determine the bits of a run.
+# Arguments that a resumed run may change. All other arguments determine the bits of a run, up to
+# the rounding errors of its device.
 MAY_DIFFER = settings("resumable")
 
 
