@@ -115,12 +115,11 @@ py::dict collapsed_round(const Method& method, const Array& Z, const Array& w, c
     for (Index i = 0; i < w_star.cols(); ++i)
       head[static_cast<std::size_t>(i * kWidth)] = w_star(task, i);
     const PanelSet in = panel_of(inner, task), out = panel_of(outer, task);
-    Design design({state, head.data(), w_star.cols(), 1, noise, shape, in, out, method.inner_steps,
-                   shared, false, method.blocks()},
-                  scratch);
+    Design design({state, head.data(), w_star.cols(), 1, noise, shape, in, out, shared, false},
+                  scratch, algebra);
     algebra.gradient(design, start.data(), false);
     omegas.row(task) = ConstMat(algebra.grad_w(), start.size(), kWidth).col(0).transpose();
-    const Design::Factor factor = design.off_span(Design::Group::frame);
+    const Design::Factor factor = design.off_span(TermGroup::frame);
     Mat A(factor.rows, k);
     for (Index i = 0; i < A.size(); ++i) A.data()[i] = factor.values[i * kWidth];
     off_span.append(to_array(A));

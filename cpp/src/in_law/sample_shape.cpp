@@ -107,6 +107,16 @@ SetShape xi_numbers(const SampleShape& shape) {
 
 }  // namespace
 
+RadiusLaw radius_law(const SampleLaw& law) {
+  const bool sphere = law.features == FeatureLaw::Kind::sphere;
+  const bool student_t = law.features == FeatureLaw::Kind::student_t;
+  using Kind = RadiusLaw::Kind;
+  return {sphere      ? Kind::sphere
+          : student_t ? Kind::student_t
+                      : Kind::none,
+          law.d, law.features.dof};
+}
+
 /// Lists the numbers that a task draws for a method on a state of D rows, and decides how the
 /// tasks' contributions off the span are summed. A run calls this function once. MAML needs inner
 /// products of the parts of samples off the span, and therefore a frame of q columns, (17). ANIL

@@ -139,17 +139,11 @@ METASPAN_HD void PanelAlgebra<Design>::complete(Design& design) {
   if (method_.clips()) clip(design);
 }
 
-/// Returns term number i of the contribution of a task to grad_B, (10), (25)-(27), (32) and (35),
-/// in the order of the calls of contribute().
+/// Returns term number i of the contribution of a task to grad_B.
 template <class Design>
 METASPAN_HD auto PanelAlgebra<Design>::term_of_B(int i) const -> Pair {
-  if (method_.private_head && i-- == 0) return {p_v(), row(at_.private_c)};
-  if (method_.has_outer_part() && i-- == 0) return {p(), adapted()};
-  if (method_.contribution == Contribution::inner_moves) return {g(i), a_bar(i)};
-  if (method_.contribution == Contribution::inner_gradient) return {g(0), adapted()};
-  if (method_.is_attention()) return {g(0), a_bar(0)};
-  if (method_.solves_head && i == 0) return {g_bar(0), adapted()};
-  return pair(i);
+  const AlgebraLayout::Term term = at_.term(method_, i);
+  return {term.slot, row(term.c)};
 }
 
 /// Adds the term slot c^T to grad_B, unless contributions are clipped: clip() adds the terms then,

@@ -48,6 +48,25 @@ struct AlgebraLayout {
     return r_bars + (slot - steps - 1) * most_in;
   }
 
+  /// A term v c^T of grad_B, (10): the slot of v and the first row of c.
+  struct Term {
+    int slot;
+    Index c;
+  };
+  /// Returns term number i of the contribution of a task to grad_B, (10), (25)-(27), (32) and (35),
+  /// in the order in which the algebra passes the terms to the design.
+  METASPAN_HD Term term(const Method& method, int i) const {
+    const int p = steps, p_v = 2 * steps + 1;
+    if (method.private_head && i-- == 0) return {p_v, private_c};
+    if (method.has_outer_part() && i-- == 0) return {p, head(steps)};
+    if (method.contribution == Contribution::inner_moves) return {i, a_bars + i * k};
+    if (method.contribution == Contribution::inner_gradient) return {0, head(steps)};
+    if (method.is_attention()) return {0, a_bars};
+    if (method.solves_head && i == 0) return {steps + 1, head(steps)};
+    const int j = steps - 1 - i / 2;
+    return i % 2 == 0 ? Term{steps + 1 + j, head(j)} : Term{j, a_bars + j * k};
+  }
+
   Index k, most_in, parameters;
   int steps;                          // J
   Index rows = 0;                     // of the whole workspace

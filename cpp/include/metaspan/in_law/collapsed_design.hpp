@@ -3,10 +3,13 @@
 // orthogonal to these, along which the samples also have components.
 #pragma once
 
-#include "metaspan/algebra/design.hpp"
+#include "cholesky.hpp"
 #include "metaspan/algebra/factors.hpp"
+#include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/in_law/sample_design.hpp"
 #include "metaspan/in_law/sample_shape.hpp"
 #include "normal.hpp"
+#include "panel.hpp"
 
 namespace metaspan {
 
@@ -32,14 +35,24 @@ void draw_theta(Key key, const SampleLaw& law, const SampleShape& shape, Index f
                 PanelSet& xi,                 // scratch
                 std::vector<double>& theta);  // (inside(), kTasks) out
 
-/// A Design, see design.hpp. A slot stores the coordinates of a vector X^T r in the basis. X X^T is
-/// never formed. A pass takes the rows of X one by one: it computes the residual of a row, and adds
-/// the residual times the row to the slot while a cache still holds the row.
-class CollapsedDesign {
- public:
+/// Tasks of a SampleDesign side by side in SIMD registers, all with the same state.
+struct TaskColumns {
   using Columns = PanelColumns<kernels::kTasks>;
-  static constexpr int width = Columns::width;
 
+  /// Computes out = A V for one matrix A of all tasks, see kernels::product().
+  static void product(Index rows, Index depth, const double* A, Index a_row, Index a_step,
+                      const double* V, double* out) {
+    kernels::product<false>(rows, depth, Columns::width, A, a_row, a_step, V, out);
+  }
+  /// Computes the lower triangle of Z^T Z, (triangle(k), width).
+  static void spread_gram(Index rows, Index k, const double* Z, double* G) {
+    kernels::spread_gram<Columns::width>(rows, k, Z, G);
+  }
+};
+
+/// The SampleDesign of a panel of the CPU, which adds the terms of grad_B in the span.
+class CollapsedDesign : public SampleDesign<TaskColumns> {
+ public:
   /// The tasks of a panel, their samples and the state.
   struct Panel {
     const Mat& Z;         // (D, k)           [M; R]
@@ -48,10 +61,8 @@ class CollapsedDesign {
     double noise;
     const SampleShape& shape;
     const PanelSet &inner, &outer;
-    int outer_slot;
     bool shared;  // the outer samples are the inner samples
-    bool defers;  // add() only keeps the terms: add_scaled() adds them once they are clipped, (29)
-    int blocks = 1;  // Method::blocks()
+    bool defers;  // the terms of grad_B are left to add_scaled(), since they are clipped, (29)
   };
 
   /// Memory for panels of one shape.
@@ -63,89 +74,30 @@ class CollapsedDesign {
 
    private:
     friend class CollapsedDesign;
-    struct Slot {
-      const double* vector = nullptr;    // (columns, width)
-      const double* residual = nullptr;  // (rows, width)
-    };
-    struct OffTerm {
-      int slot;
-      const double* c;  // (k, width)
-    };
+    Method method_;
     Index padded_;
-    std::vector<double> u_;           // (columns, width)
-    std::vector<double> vectors_;     // (slots, columns, width)
-    std::vector<double> transposed_;  // (width, padded)
-    std::vector<Slot> slots_;
-    std::vector<OffTerm> terms_;
-    std::vector<const double*> members_;  // rows c of the terms of a group
-    std::vector<double> basis_;           // (terms, longest vector off the span, width)
-    std::vector<double> products_;        // (terms, terms, width)
-    std::vector<double> factor_;          // (terms, k, width)
-    std::vector<double> scaled_;          // (k, width)
+    std::vector<double> u_, vectors_, basis_, products_, factor_;  // see SampleDesign::Memory
+    std::vector<double> transposed_;                               // (width, padded)
+    std::vector<double> scaled_;                                   // (k, width)
   };
 
-  CollapsedDesign(const Panel& panel, Scratch& scratch) : panel_(panel), scratch_(scratch) {
-    scratch.terms_.clear();
+  /// `algebra` is the one that will run on the design, for the method of the scratch memory without
+  /// clipping.
+  CollapsedDesign(const Panel& panel, Scratch& scratch,
+                  const PanelAlgebra<CollapsedDesign>& algebra);
+
+  /// Adds the term slot c^T of (10) to G, unless terms are deferred.
+  void add(int slot, const double* C) {
+    if (!defers_) add_in_span(slot, C);
   }
-
-  Index tasks() const { return panel_.tasks; }
-  Index m_in() const { return panel_.shape.rows_of(panel_.shape.inner); }
-  Index m_out() const { return panel_.shape.rows_of(outer_shape()); }
-  Index tracked() const { return 0; }
-
-  void residual_in(const double* V, Terms<Columns> terms, int slot, double* r);
-  void residual_out(const double* V, Terms<Columns> terms, int slot, double* r);
-  void product_in(const double* V, Terms<Columns> terms, int slot, double* r);
-  void normal_equations(double* G, double* b);
-  void features(int slot, double* out) const;
-  void dot(int a, int b, double* dots) const;
-  void add(int slot, const double* C);
-
-  /// Computes, for every task, the squared norm of its part of grad_B in the basis, (width,). With
-  /// a frame, the basis contains the whole part.
-  void squares(double* out);
-  /// Adds the terms that add() kept to grad_B, each task's multiplied by its factor.
+  /// Adds the deferred terms to G, each task's multiplied by its factor.
   void add_scaled(const double* factors);  // (width,)
 
-  /// Groups of a task's terms of grad_B. The parts of the terms off the span are summed within each
-  /// group. For (17), the group `frame` has all terms. For (18), `inner` has the terms of the inner
-  /// set and `outer` has the terms of the outer set; if the two sets are the same samples, `both`
-  /// has all terms.
-  enum class Group { frame, inner, outer, both };
-  /// A factor A (rows, k, width) for every task of a panel. The part of a group off the span is U
-  /// A, where U is a Haar-distributed frame for Group::frame, (17), and a matrix of standard
-  /// normals for all other groups, (18).
-  struct Factor {
-    const double* values;
-    Index rows;
-  };
-  /// Returns the factor A of a group. The factor is valid until the next call of off_span().
-  Factor off_span(Group group);
-  /// Returns the row (1, k, width) of the gradient along the direction of xi, (33), valid until the
-  /// next call of this function or of off_span().
-  Factor along_xi();
-
  private:
-  const SetShape& outer_shape() const {
-    return panel_.shared ? panel_.shape.inner : panel_.shape.outer;
-  }
-  Index columns() const { return panel_.shape.columns(); }
-  /// Computes u_ <- B V + terms or, if `less_truth` is true, u_ <- B V + terms - theta.
-  void direction(const double* V, Terms<Columns> terms, bool less_truth);
-  /// Computes r = X u - noise and slot <- X^T r, row by row.
-  void pass(const SetShape& set, const PanelSet& numbers, double noise, int slot, double* r);
-  /// Off the basis, X^T r is a sum over the rows of X of a coefficient times a vector of standard
-  /// normals. Computes these coefficients.
-  void weights(int slot, const double* r, double* out) const;
   /// Adds the part of a term in the span to G.
   void add_in_span(int slot, const double* C);
-  /// Whether the term of `slot` belongs to `group`.
-  bool is_member(int slot, Group group) const;
-  /// Computes the factor R of the QR decomposition of the vectors in basis_, stores R in products_,
-  /// and overwrites the vectors.
-  void orthogonalise(Index count, Index length);
 
-  Panel panel_;
+  bool defers_;
   Scratch& scratch_;
 };
 

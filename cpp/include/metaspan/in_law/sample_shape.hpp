@@ -4,6 +4,7 @@
 #pragma once
 
 #include "metaspan/algebra/method.hpp"
+#include "metaspan/in_law/sample_view.hpp"
 #include "metaspan/random/features.hpp"
 
 namespace metaspan {
@@ -19,20 +20,6 @@ struct SampleLaw {
   double spread = 0;  // tau of (33): theta = B_star w_star + xi, xi ~ N(0, tau^2 / d I)
 };
 
-/// A row of X: its entries in columns [begin, end) of the basis, followed, if `noise` is true, by
-/// the noise of its response.
-struct RowShape {
-  Index begin, end;
-  Index at;  // position of the first entry among a task's numbers
-  bool noise;
-};
-
-/// A random number that is the square root of a chi-square instead of a normal.
-struct RootShape {
-  Index at;
-  double dof;
-};
-
 /// One data set of a task. X is replaced by Q X, with an orthogonal Q, if Q X takes fewer random
 /// numbers to draw.
 struct SetShape {
@@ -45,14 +32,14 @@ struct SetShape {
   // Position of the number that is the length of the part of X^T a off the basis, for a unit vector
   // a, (17), or -1 if this length is not drawn.
   Index beyond = -1;
-};
 
-/// How the sum of the tasks' contributions off the span of the state is drawn.
-enum class OffSpan {
-  none,      // nothing is added
-  gaussian,  // (18): given the draws inside the span, the sum is one Gaussian matrix
-  frames,    // (17): every task adds a factor in an independent Haar frame
-  along_xi,  // (33): every task adds a row along xi and a Gaussian matrix orthogonal to xi
+  SetView view() const {
+    return {infinite,     normalisation,
+            rows.data(),  static_cast<Index>(rows.size()),
+            roots.data(), static_cast<Index>(roots.size()),
+            numbers,      radii,
+            beyond};
+  }
 };
 
 /// The orthonormal basis in which a task's samples are represented, and the layout of the samples
@@ -77,7 +64,14 @@ struct SampleShape {
   Index rows_of(const SetShape& set) const {
     return set.infinite ? inside() + q : static_cast<Index>(set.rows.size());
   }
+
+  SampleView view() const {
+    return {D, q, beyond, aside, inner.view(), outer.view(), spread.view()};
+  }
 };
+
+/// Returns the law of the radii of the rows.
+RadiusLaw radius_law(const SampleLaw& law);
 
 /// Returns the layout for a method on a state of D rows. For Gaussian features, a set of m samples
 /// is replaced by a triangular matrix of min(m, inside() + q + 1) rows, such that X^T X, X^T y and
