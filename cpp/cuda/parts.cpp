@@ -9,7 +9,7 @@ const Module& module() {
 
       &runtime(),
 
-      nullptr,  // algebra
+      &algebra(),
 
       &sweeps(),
 

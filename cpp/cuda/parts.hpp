@@ -18,6 +18,9 @@ Random& random_numbers();
 /// Rounds of many trials on population losses.
 Population& population();
 
+/// The task algebra on panels of tasks.
+Algebra& algebra();
+
 /// All parts, for the core.
 const Module& module();
 

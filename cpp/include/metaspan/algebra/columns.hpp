@@ -1,6 +1,6 @@
 // How the task algebra touches the columns of a panel: all columns of a row together, on the CPU,
-// or one column for each thread, on a device. Every loop of the algebra over the entries of a panel
-// is one of these functions, so that one source serves both.
+// or one column for each thread, on a device. Whatever the algebra reads or writes of a panel goes
+// through these functions, so that one source serves both.
 #pragma once
 
 #include "cholesky.hpp"
@@ -38,6 +38,12 @@ struct Columns {
   }
   METASPAN_HD static void copy(Index rows, const double* from, double* to) {
     each(rows, [=](Index i) { to[i] = from[i]; });
+  }
+  /// Returns the number of the first column of a row.
+  METASPAN_HD static double first(const double* row) { return *row; }
+  /// Writes a row of a panel.
+  METASPAN_HD static void put(const double* values, double* row) {  // (width,)
+    for (int t = 0; t < Width; ++t) row[t] = values[t];
   }
   /// Computes dots[t] = sum_i a[i, t] b[i, t].
   METASPAN_HD static void dot(Index rows, const double* a, const double* b,

@@ -14,15 +14,13 @@ template <class Design>
 METASPAN_HD void PanelAlgebra<Design>::solve_head(Design& design) {
   double *G = row(at_.system), *next = row(at_.head(1));
   design.normal_equations(G, next);
-  for (Index i = 0; i < k(); ++i) {
-    double* diagonal = row(at_.system + kernels::triangle(i) + i);
-    double* right_side = row(at_.head(1) + i);
-    const double* w = row(at_.heads + i);
-    for (Index t = 0; t < kWidth; ++t) {
-      diagonal[t] += t < design.tasks() ? method_.penalty : 1;
-      right_side[t] += method_.penalty * w[t];
-    }
+  const double *w = head(0), penalty = method_.penalty;
+  const Index tasks = design.tasks();
+  for (Index j = 0; j < k(); ++j) {
+    double* diagonal = row(at_.system + kernels::triangle(j) + j);
+    Columns::each_in_column(1, [=](Index i, int t) { diagonal[i] += t < tasks ? penalty : 1; });
   }
+  Columns::each(k(), [=](Index i) { next[i] += penalty * w[i]; });
   Columns::factor_cholesky(k(), G);
   Columns::solve_cholesky(k(), G, next);
 }
@@ -66,12 +64,13 @@ METASPAN_HD void PanelAlgebra<Design>::differentiate_step(Design& design, int j)
   if (method_.step_sizes == StepSizes::per_entry) {
     return Columns::each(k(), [=](Index i) { grad[i] -= omega[i] * b[i]; });
   }
+  const double *x = dots, *y = weights;
   Columns::dot(k(), omega, b, dots);
-  for (int t = 0; t < kWidth; ++t) grad[t] -= dots[t];
+  Columns::each_in_column(1, [=](Index i, int t) { grad[i] -= x[t]; });
   const auto add_pair = [&](int slot, const double* c) {
     design.dot(slot, g(j), dots);
     Columns::dot(k(), c, w_j, weights);
-    for (int t = 0; t < kWidth; ++t) grad[t] -= dots[t] * weights[t];
+    Columns::each_in_column(1, [=](Index i, int t) { grad[i] -= x[t] * y[t]; });
   };
   if (!moves_B()) return;
   add_pair(p(), adapted());

@@ -105,6 +105,7 @@ class PanelAlgebra {
   METASPAN_HD void adapt(Design& design);  // from start()
   METASPAN_HD void solve_head(Design& design);
   METASPAN_HD void measure(Design& design);
+  METASPAN_HD void put_loss(Loss which, Index m, const double* r);
   METASPAN_HD void measure_others(Design& design);
   METASPAN_HD void complete(Design& design);
   METASPAN_HD void contribute(Design& design, int slot, const double* c);

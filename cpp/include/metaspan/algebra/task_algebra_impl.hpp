@@ -24,9 +24,10 @@ METASPAN_HD auto PanelAlgebra<Design>::pair(int i) const -> Pair {
 /// Appends the term -alpha (a . b) of the next slot, with a factor for every task.
 template <class Design>
 METASPAN_HD void PanelAlgebra<Design>::push_term(const double* a, const double* b) {
-  double* factor = row(at_.factors + terms_.count++);
+  double factor[kWidth];
   Columns::dot(k(), a, b, factor);
   for (int t = 0; t < kWidth; ++t) factor[t] *= -method_.alpha;
+  Columns::put(factor, row(at_.factors + terms_.count++));
 }
 
 /// Sets the terms of B_moves V - B V, (6): -alpha sum_{l < moves} (w_l . V) g_l. Empty for ANIL.
@@ -58,7 +59,7 @@ METASPAN_HD void PanelAlgebra<Design>::subtract_moves(Design& design, int moves,
 template <class Design>
 METASPAN_HD void PanelAlgebra<Design>::adapt(Design& design) {
   if (method_.solves_head) return solve_head(design);
-  if (method_.step_sizes == StepSizes::one) method_.alpha = *step_sizes();
+  if (method_.step_sizes == StepSizes::one) method_.alpha = Columns::first(step_sizes());
   const double minus_alpha = -method_.alpha;
   for (int j = 0; j < method_.inner_steps; ++j) {
     const double* now = head(j);
@@ -115,16 +116,24 @@ template <class Design>
 METASPAN_HD void PanelAlgebra<Design>::measure(Design& design) {
   measure_others(design);
   push_moves(at_.steps, adapted());
-  double *last = row(at_.scratch_in), *all = row(at_.losses);
+  double* last = row(at_.scratch_in);
   design.residual_in(adapted(), terms_, kNoSlot, last);
   const double* first = at_.steps > 0 ? residual(0) : last;
   if (method_.fresh_steps) first = row(at_.first_residual);
   const double* s = residual_of(p());
   const Index m_in = design.m_in() - design.tracked(), m_out = design.m_out() - design.tracked();
-  Columns::dot(m_in, first, first, row(at_.losses + before));
-  Columns::dot(m_in, last, last, row(at_.losses + after));
-  Columns::dot(m_out, s, s, row(at_.losses + outer));
-  Columns::each(3, [=](Index i) { all[i] *= 0.5; });
+  put_loss(before, m_in, first);
+  put_loss(after, m_in, last);
+  put_loss(outer, m_out, s);
+}
+
+/// Writes |r|^2 / 2 of a panel of normalised residuals, (1).
+template <class Design>
+METASPAN_HD void PanelAlgebra<Design>::put_loss(Loss which, Index m, const double* r) {
+  double squares[kWidth];
+  Columns::dot(m, r, r, squares);
+  for (int t = 0; t < kWidth; ++t) squares[t] *= 0.5;
+  Columns::put(squares, row(at_.losses + which));
 }
 
 /// Step j of the backward pass (9). Omega is stored as p w_J^T plus the pairs v c^T, so products
