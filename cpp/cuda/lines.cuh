@@ -119,30 +119,31 @@ __device__ inline void store_real(void* data, Real type, std::ptrdiff_t index, d
   }
 }
 
-/// Returns the matrix of a task.
-__device__ inline const void* matrix_of_task(const TallMatrix& matrix, int task) {
+/// Returns the address of element number `index` of a matrix.
+__device__ inline const void* element(const TallMatrix& matrix, std::ptrdiff_t index) {
   const std::ptrdiff_t bytes = matrix.type == Real::float64 ? 8 : 4;
-  return static_cast<const char*>(matrix.data) + task * matrix.step * bytes;
+  return static_cast<const char*>(matrix.data) + index * bytes;
 }
 
 /// A column of the matrices [A, B] side by side. A matrix fills a whole number of quads of columns;
 /// the columns beyond its k are zeros.
 struct FactorColumn {
-  const void* data;  // of the matrix; null for zeros
+  const void* data;  // element of the first row; null for zeros
   Real type;
-  int column, k;
+  int k;
 
   __device__ FactorColumn(const TallMatrix& A, const TallMatrix& B, int task, int place) {
     const int width = (A.k + 3) / 4 * 4;
     const bool is_first = place < width;
-    const TallMatrix& matrix = is_first ? A : B;
-    column = is_first ? place : place - width;
-    k = matrix.k;
-    type = matrix.type;
-    data = column < k ? matrix_of_task(matrix, task) : nullptr;
+    const int column = is_first ? place : place - width;
+    k = is_first ? A.k : B.k;
+    type = is_first ? A.type : B.type;
+    data = column >= k ? nullptr
+           : is_first  ? element(A, task * A.step + column)
+                       : element(B, task * B.step + column);
   }
   __device__ double load(std::ptrdiff_t row) const {
-    return data != nullptr ? load_real(data, type, row * k + column) : 0.0;
+    return data != nullptr ? load_real(data, type, row * k) : 0.0;
   }
 };
 

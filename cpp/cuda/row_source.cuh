@@ -33,7 +33,7 @@ struct MadeSource {
 
   __device__ static Place no_place() { return {0, kNoRow, 0}; }
   __device__ static Place place(const SampleBlock& block, const SampleSet& set, int row) {
-    const RowLaw& law = block.laws[set.law];
+    const RowLaw law = law_of(block, set.law != 0);
     const double radius = law.radii != nullptr ? load_global(law.radii + set.first_row + row) : 1.0;
     return {set.number, static_cast<std::uint32_t>(row) | static_cast<std::uint32_t>(set.law) << 31,
             radius};
@@ -43,7 +43,7 @@ struct MadeSource {
   __device__ static Pair elements(const SampleBlock& block, const Place& place,
                                   std::ptrdiff_t column, std::ptrdiff_t end) {
     if (place.row_and_law == kNoRow || column >= end) return {0, 0};
-    const RowLaw& law = block.laws[place.row_and_law >> 31];
+    const RowLaw law = law_of(block, place.row_and_law >> 31 != 0);
     const Pair x = entries_of_row(law, place.task, place.row_and_law & ~(1u << 31), column);
     return {finish(law, block.type, column, place.radius, x.even),
             column + 1 < end ? finish(law, block.type, column + 1, place.radius, x.odd) : 0.0};
@@ -51,6 +51,16 @@ struct MadeSource {
 
  private:
   static constexpr std::uint32_t kNoRow = 0xffffffffu;
+
+  /// Returns the first or the second law. An index into the array of laws, which is an argument of
+  /// the kernel, would copy it to memory.
+  __device__ static RowLaw law_of(const SampleBlock& block, bool is_second) {
+    const RowLaw &a = block.laws[0], &b = block.laws[1];
+    return {{is_second ? b.key[0] : a.key[0], is_second ? b.key[1] : a.key[1]},
+            is_second ? b.kind : a.kind,
+            is_second ? b.roots : a.roots,
+            is_second ? b.radii : a.radii};
+  }
 
   __device__ static double finish(const RowLaw& law, Real type, std::ptrdiff_t column,
                                   double radius, double x) {

@@ -185,13 +185,13 @@ __global__ void __launch_bounds__(kThreads, 2)
     }
     const std::ptrdiff_t at = item.result * sweep.d;
     const void* start =
-        sweep.start.data == nullptr ? nullptr : matrix_of_task(sweep.start, item.task);
+        sweep.start.data == nullptr ? nullptr : element(sweep.start, item.task * sweep.start.step);
     finish_tile(quad, sums, lines, [&](int i, int j, double sum) {
       const std::ptrdiff_t row = item.first_row + i, column = item.first_column + j;
       if (row >= sweep.d || column >= sweep.k) return;
-      const std::ptrdiff_t element = row * sweep.k + column;
-      if (start != nullptr) sum += load_real(start, sweep.start.type, element);
-      store_real(sweep.out, sweep.type, at * sweep.k + element, sum);
+      const std::ptrdiff_t place = row * sweep.k + column;
+      if (start != nullptr) sum += load_real(start, sweep.start.type, place);
+      store_real(sweep.out, sweep.type, at * sweep.k + place, sum);
     });
   }
 }

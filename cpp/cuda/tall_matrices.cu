@@ -39,49 +39,46 @@ __global__ void __launch_bounds__(kThreads)
 /// The numbers that a block loads for a tile of a Gram matrix: the rows of the columns of its left
 /// side, then, off the diagonal, of its right side.
 struct GramTile {
-  int side, numbers, stride;
-  int lefts, rights;                     // columns of the sides
-  ThreadColumn left_place, right_place;  // of this thread
+  int lines, side, numbers, stride;
+  int lefts, rights;   // columns of the sides
+  ThreadColumn place;  // of this thread; the right side begins at a multiple of the threads
   FactorColumn left, right;
 
   __device__ GramTile(const TallMatrix& A, const TallMatrix& B, const GramPlan& plan, int row,
                       int rows, int column, int columns)
-      : side(plan.lines() << plan.column_bits),
+      : lines(plan.lines()),
+        side(plan.lines() << plan.column_bits),
         numbers(row == column ? side : 2 * side),
         stride(4 * (rows + (row == column ? 0 : columns)) + 2),
         lefts(4 * rows),
         rights(4 * columns),
-        left_place(0, plan.column_bits),
-        right_place(side, plan.column_bits),
-        left(A, B, 0, 4 * row + left_place.column),
-        right(A, B, 0, 4 * column + right_place.column) {}
+        place(0, plan.column_bits),
+        left(A, B, 0, 4 * row + place.column),
+        right(A, B, 0, 4 * column + place.column) {}
 
   /// Requests `count` rows, starting at row `first`.
   __device__ void request(std::ptrdiff_t first, int count, Stage& stage) const {
 #pragma unroll
     for (int i = 0; i < kStages; ++i) {
-      const int e = i * kThreads + static_cast<int>(threadIdx.x);
+      const int e = i * kThreads + static_cast<int>(threadIdx.x), line = place.line_of(i);
       if (e < side) {
-        const int line = left_place.line_of(i);
-        stage.put(i, line < count && left_place.column < lefts ? left.load(first + line) : 0.0);
+        stage.put(i, line < count && place.column < lefts ? left.load(first + line) : 0.0);
       } else if (e < numbers) {
-        const int line = right_place.line_of(i);
-        stage.put(i, line < count && right_place.column < rights ? right.load(first + line) : 0.0);
+        const bool exists = line - lines < count && place.column < rights;
+        stage.put(i, exists ? right.load(first + line - lines) : 0.0);
       }
     }
   }
 
   /// Writes the requested numbers to the lines.
-  __device__ void keep(const Stage& stage, double* lines) const {
+  __device__ void keep(const Stage& stage, double* out) const {
 #pragma unroll
     for (int i = 0; i < kStages; ++i) {
-      const int e = i * kThreads + static_cast<int>(threadIdx.x);
+      const int e = i * kThreads + static_cast<int>(threadIdx.x), line = place.line_of(i);
       if (e < side) {
-        if (left_place.column < lefts) {
-          lines[left_place.line_of(i) * stride + left_place.column] = stage.get<double>(i);
-        }
-      } else if (e < numbers && right_place.column < rights) {
-        lines[right_place.line_of(i) * stride + lefts + right_place.column] = stage.get<double>(i);
+        if (place.column < lefts) out[line * stride + place.column] = stage.get<double>(i);
+      } else if (e < numbers && place.column < rights) {
+        out[(line - lines) * stride + lefts + place.column] = stage.get<double>(i);
       }
     }
   }
