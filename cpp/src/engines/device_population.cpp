@@ -381,8 +381,9 @@ class DevicePopulation final : public DeviceTrials {
     }
   }
 
-  /// Returns how many rounds a call of the device runs: no more than the live trials have left,
-  /// than take about kCallSeconds, and than the heads of a call have room for.
+  /// Returns how many rounds a call of the device runs: no more than the live trials have left, than
+  /// take about kCallSeconds, than the rows and the heads of a call have room for, and than lie
+  /// between two rows that the host records.
   Index rounds_of_call(const std::vector<Index>& live, const Call& call) const {
     Index first = call.end;
     for (const Index i : live) first = std::min(first, call.trial(i).round());
@@ -395,7 +396,8 @@ class DevicePopulation final : public DeviceTrials {
       const auto numbers = static_cast<double>(setting_.sizes.n * setting_.sizes.k_star);
       most = std::min(most, kHeadBytes / (8 * numbers * (trials + kColumns)));
     }
-    const auto rounds = static_cast<Index>(std::min(most, static_cast<double>(kMostRounds)));
+    const Index limit = setting_.records(call.plan) ? kMostRounds : call.plan.record_every;
+    const auto rounds = static_cast<Index>(std::min(most, static_cast<double>(limit)));
     return std::clamp<Index>(rounds, 1, call.end - first);
   }
 
