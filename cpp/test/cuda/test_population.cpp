@@ -296,7 +296,7 @@ std::vector<double> states_after(const Case& run, const cuda::LaunchShape& shape
 /// where the columns are.
 void test_bits_do_not_depend_on_the_launch() {
   for (const Case& run :
-       {Case{"bits", maml(), {3, 3, 3}, 3, 100}, Case{"", maml(2), {2, 3, 2}, 19, 33},
+       {Case{"bits", maml(), {3, 3, 3}, 3, 100}, Case{"", maml(2), {2, 3, 2}, 19, 200},
         Case{"global memory", anil(), {12, 6, 12}, 19, 3}}) {
     const std::vector<double> once = states_after(run, {1, 0, 1});
     for (const cuda::LaunchShape& shape :
