@@ -53,9 +53,8 @@ void Run::advance(Index end, Index record_every, double stop_dist, double stop_l
   plan_.first_factor = begin;
   const GivenHeads given{all_heads, begin, (end - begin) * heads_size_, heads_size_};
   if (const auto on_device = device_trials()) {
-    interruptible([&](Cancel* cancel) {
-      on_device->advance(trials_, plan_, end, given, threads, cancel);
-    });
+    interruptible(
+        [&](Cancel* cancel) { on_device->advance(trials_, plan_, end, given, threads, cancel); });
     return;
   }
   if (const PanelMaker make_panel = panel_maker(threads)) {

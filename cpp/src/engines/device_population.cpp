@@ -381,9 +381,9 @@ class DevicePopulation final : public DeviceTrials {
     }
   }
 
-  /// Returns how many rounds a call of the device runs: no more than the live trials have left, than
-  /// take about kCallSeconds, than the rows and the heads of a call have room for, and than lie
-  /// between two rows that the host records.
+  /// Returns how many rounds a call of the device runs: no more than the live trials have left,
+  /// than take about kCallSeconds, than the rows and the heads of a call have room for, and than
+  /// lie between two rows that the host records.
   Index rounds_of_call(const std::vector<Index>& live, const Call& call) const {
     Index first = call.end;
     for (const Index i : live) first = std::min(first, call.trial(i).round());
