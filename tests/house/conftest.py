@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("cpp", "python", "tests", "bench", "examples", "docs", ".ci", ".github")
+FOLDERS = ("cpp", "python", "tests", "bench", "examples", "docs", "packaging", ".ci", ".github")
 TEXT = {
     *(".hpp", ".cpp", ".cu", ".cuh", ".h", ".cmake", ".py", ".pyi", ".md", ".txt"),
     *(".cff", ".json", ".toml", ".yaml", ".yml"),

@@ -1,0 +1,1 @@
+"""The device module of metaspan, which `device="cuda"` loads; no interface of its own."""
