@@ -54,6 +54,7 @@ struct Device {
   std::size_t total_bytes = std::size_t{1} << 30;
   std::size_t live_bytes = 0, live_pinned_bytes = 0;
   Allocations memory, pinned;
+  std::atomic<std::uint64_t> changes{0};  // allocations of device memory, made or released
   std::shared_ptr<Queue> null_stream = std::make_shared<Queue>();
   std::map<cudaStream_t, std::shared_ptr<Queue>> streams;
   std::set<cudaEvent_t> events;
@@ -82,6 +83,30 @@ Allocation* allocation_of(Allocations& allocations, const void* p) {
   --next;
   return address < next->first + std::max<std::size_t>(next->second.bytes, 1) ? &next->second
                                                                               : nullptr;
+}
+
+/// The allocation of device memory that holds `p`, or null. A thread remembers the last two, since
+/// kernels mostly go on where they were; a change of the allocations makes it forget.
+Allocation* counted_allocation(const void* p) {
+  struct Place {
+    std::uintptr_t first = 1, end = 0;
+    Allocation* allocation = nullptr;
+  };
+  thread_local Place last[2];
+  thread_local std::uint64_t seen = 0;
+  const std::uint64_t made = device().changes.load(std::memory_order_relaxed);
+  if (seen != made) last[0] = last[1] = Place{};
+  seen = made;
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  for (const Place& place : last) {
+    if (address >= place.first && address < place.end) return place.allocation;
+  }
+  Allocation* allocation = allocation_of(device().memory, p);
+  if (allocation == nullptr) return nullptr;
+  const auto first = std::prev(device().memory.upper_bound(address))->first;
+  last[1] = last[0];
+  last[0] = {first, first + allocation->bytes, allocation};
+  return allocation;
 }
 
 bool is_within(Allocations& allocations, const void* p, std::size_t bytes) {
@@ -222,13 +247,13 @@ void launch(const Shape& shape, std::function<void()> body, cudaStream_t stream)
 }
 
 void count_read(const void* p, std::size_t bytes) {
-  Allocation* allocation = allocation_of(device().memory, p);
+  Allocation* allocation = counted_allocation(p);
   if (allocation == nullptr) fail("load_global reads outside device memory");
   allocation->read.fetch_add(bytes, std::memory_order_relaxed);
 }
 
 void count_write(const void* p, std::size_t bytes) {
-  Allocation* allocation = allocation_of(device().memory, p);
+  Allocation* allocation = counted_allocation(p);
   if (allocation == nullptr) fail("store_global writes outside device memory");
   allocation->written.fetch_add(bytes, std::memory_order_relaxed);
 }
@@ -401,6 +426,7 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   *memory = allocate(d.memory, bytes);
   if (*memory == nullptr) return result(cudaErrorMemoryAllocation);
   d.live_bytes += bytes;
+  ++d.changes;
 #if defined(METASPAN_EMULATOR_ASAN)
   __asan_poison_memory_region(*memory, bytes);
 #endif
@@ -417,6 +443,7 @@ cudaError_t cudaFree(void* memory) {
   __asan_unpoison_memory_region(memory, place->second.bytes);
 #endif
   device().live_bytes -= place->second.bytes;
+  ++device().changes;
   device().memory.erase(place);
   std::free(memory);
   return cudaSuccess;
