@@ -29,10 +29,10 @@ def test_device_without_module_names_the_commands(no_module):
     assert ms.show_config()["device"] == _device.describe_device()
 
 
-def test_device_is_opened_by_configure(no_module, monkeypatch):
-    monkeypatch.setitem(ON_CUDA, "population", True)
+def test_device_is_opened_when_a_run_begins(no_module):
+    assert configure(TASKS, "anil", device="cuda").device == "cuda"
     with pytest.raises(ImportError, match="needs the device module"):
-        configure(TASKS, "anil", device="cuda")
+        ms.train(TASKS, "anil", device="cuda")
 
 
 def test_engine_without_a_form_for_devices_is_named(monkeypatch):
@@ -41,6 +41,9 @@ def test_engine_without_a_form_for_devices_is_named(monkeypatch):
         configure(TASKS, "anil", n=None, m_in=5, device="cuda")
     with pytest.raises(ValueError, match="device must be 'cpu' or 'cuda'; got 'gpu'"):
         configure(TASKS, "anil", device="gpu")
+    tasks = ms.LinearTasks(d=20, k=3, spectrum=0.5)
+    with pytest.raises(ValueError, match="device must be 'cpu' for population losses of features"):
+        configure(tasks, "anil", device="cuda")
 
 
 def test_module_of_another_version_is_refused():

@@ -2,7 +2,6 @@ r"""The devices that compute rounds, and which engines have a form for each."""
 
 from __future__ import annotations
 
-from .._device import open_device
 from .._support import check
 
 DEVICES = ("cpu", "cuda")
@@ -23,15 +22,16 @@ ON_CUDA = {
 
 
 def check_device(device: str, engine: str, has_spectrum: bool = False) -> str:
-    """Return the device; raise an error if it cannot run the engine or cannot be opened.
+    """Return the device; raise an error if it cannot run the engine.
+
+    The device is opened when a run begins, and not here: results of a device are read, and its
+    studies are planned, on machines without it.
 
     Raises
     ------
     TypeError, ValueError
         If `device` is not one of `DEVICES`, or if the engine has no form for it. Population losses
         of features with a spectrum, which are computed from B at full size, have none.
-    ImportError, RuntimeError
-        If the device module or the device is missing.
     """
     check.choice("device", device, DEVICES)
     if device == "cpu":
@@ -45,5 +45,4 @@ def check_device(device: str, engine: str, has_spectrum: bool = False) -> str:
             "device must be 'cpu' for population losses of features with a spectrum; "
             f"got {device!r}"
         )
-    open_device()
     return device

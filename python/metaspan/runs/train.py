@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .._device import open_device
 from .._load import core
 from .._support import memory, progress, signals
 from .._support.types import F64
@@ -388,10 +389,14 @@ def run(config: TrainConfig) -> Result:
     ------
     ValueError
         If the checkpoint is of another run.
+    ImportError, RuntimeError
+        If the run needs a device, and the device module or the device is missing.
     Interrupted
         On Ctrl-C; its attribute `result` holds the rounds that were finished.
     """
     began = time.perf_counter()
+    if config.device == "cuda":
+        open_device()
     journal = None if config.checkpoint is None else Journal(config)
     trials = journal.resume() if journal else None
     config = _with_route(config, trials.route if trials else chosen_route(config))

@@ -9,6 +9,7 @@ import pytest
 
 import metaspan as ms
 from devices import emulator
+from metaspan import _device
 
 pytestmark = pytest.mark.cuda
 TASKS = ms.LinearTasks(d=11, k=3, noise=0.1)
@@ -96,6 +97,13 @@ def test_a_checkpoint_continues_on_either_device(tmp_path, devices):
     ms.train(TASKS, "maml", **SETTINGS | {"rounds": 4}, device=devices[0], checkpoint=path)
     resumed = ms.train(TASKS, "maml", **SETTINGS, device=devices[1], checkpoint=path)
     assert_same(whole, resumed)
+
+
+def test_a_result_is_read_on_a_machine_without_the_device(tmp_path, monkeypatch):
+    result = ms.train(TASKS, "maml", **SETTINGS, device="cuda")
+    result.save(tmp_path / "result.npz")
+    monkeypatch.setattr(_device, "MODULES", ["metaspan._absent"])
+    assert ms.load(tmp_path / "result.npz").config.device == "cuda"
 
 
 def test_trials_do_not_depend_on_those_beside_them():
