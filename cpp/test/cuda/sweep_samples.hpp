@@ -9,6 +9,7 @@
 
 #include "device_sweeps.hpp"
 #include "device_test.hpp"
+#include "metaspan/random/features.hpp"
 
 namespace metaspan::test {
 
@@ -68,6 +69,8 @@ struct TestSets {
   RealArray on_device;
   std::vector<cuda::SampleSet> sets;
   cuda::DeviceArray<cuda::SampleSet> device_sets;
+  bool is_made = false;
+  cuda::DeviceArray<double> roots, radii;  // of generated rows
 
   TestSets(Index columns, const std::vector<int>& in, const std::vector<int>& out, cuda::Real type)
       : d(columns),
@@ -87,6 +90,45 @@ struct TestSets {
     device_sets = upload(sets);
   }
 
+  /// Replaces X by rows that the laws generate: normals for inner sets, uniforms for outer sets,
+  /// times the roots of a covariance and times radii. The CPU makes the same rows.
+  void make_rows() {
+    is_made = true;
+    Numbers of_columns(static_cast<std::size_t>(d)), of_rows(static_cast<std::size_t>(rows()));
+    for (std::size_t j = 0; j < of_columns.size(); ++j) of_columns[j] = 0.5 + 0.01 * j;
+    for (std::size_t i = 0; i < of_rows.size(); ++i) of_rows[i] = 1.5 - 0.02 * i;
+    roots = upload(of_columns);
+    radii = upload(of_rows);
+    for (const cuda::SampleSet& set : sets) {
+      const cuda::RowLaw law = law_of(set.law);
+      const RowMaker maker{{static_cast<FeatureLaw::Kind>(law.kind), 0},
+                           {{law.key[0], law.key[1]}},
+                           {},
+                           d,
+                           of_columns.data()};
+      for (int i = 0; i < set.m; ++i) {
+        double* const out = X.data() + (set.first_row + i) * stride();
+        if (on_device.type() == cuda::Real::float64) {
+          maker.piece(set.number, i, 0, d, out);
+        } else {
+          std::vector<float> row(static_cast<std::size_t>(d));
+          maker.piece(set.number, i, 0, d, row.data());
+          std::copy(row.begin(), row.end(), out);
+        }
+        for (Index j = 0; j < d; ++j) {
+          out[j] *= of_rows[static_cast<std::size_t>(set.first_row + i)];
+        }
+      }
+    }
+  }
+  cuda::RowLaw law_of(int number) const {
+    const auto kind = number == 0 ? FeatureLaw::Kind::gaussian : FeatureLaw::Kind::uniform;
+    return {{11u + static_cast<std::uint32_t>(number), 12u},
+            static_cast<int>(kind),
+            roots.data(),
+            radii.data()};
+  }
+
   static Index total(const std::vector<int>& counts) {
     Index sum = 0;
     for (const int count : counts) sum += count;
@@ -102,6 +144,9 @@ struct TestSets {
     part.sets = device_sets.data() + first;
     part.n = count;
     part.type = on_device.type();
+    part.is_made = is_made;
+    part.laws[0] = law_of(0);
+    part.laws[1] = law_of(1);
     for (int i = first; i < first + count; ++i) {
       part.most = std::max(part.most, m[static_cast<std::size_t>(i)]);
       part.rows += m[static_cast<std::size_t>(i)];

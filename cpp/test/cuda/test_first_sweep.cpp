@@ -14,6 +14,7 @@ struct Shape {
   bool has_grams;
   bool is_shared;  // all tasks share B
   Real type_X, type_B;
+  bool is_made = false;
 };
 
 /// The matrices of a sweep.
@@ -165,7 +166,8 @@ Numbers run_sweep(const TestSets& sets, const Matrices& matrices, const Shape& s
 }
 
 void test_results_equal_slow_sums(const Shape& shape) {
-  const TestSets sets(shape.d, shape.in, shape.out, shape.type_X);
+  TestSets sets(shape.d, shape.in, shape.out, shape.type_X);
+  if (shape.is_made) sets.make_rows();
   const Matrices matrices(shape);
   for (const Layout layout : {Layout::panels, Layout::rows}) {
     const Numbers few = run_sweep(sets, matrices, shape, layout, 3);
@@ -184,6 +186,8 @@ void run_all() {
   test_results_equal_slow_sums({{70}, {9}, 21, 33, 0, true, true, f64, f64});
   test_results_equal_slow_sums({{5, 5}, {}, 1301, 2, 3, true, true, f32, f32});
   test_results_equal_slow_sums({{20}, {3}, 35, 256, 0, false, true, f64, f64});
+  test_results_equal_slow_sums({{3, 6}, {5, 1}, 77, 2, 1, true, true, f64, f64, true});
+  test_results_equal_slow_sums({{1, 2}, {2, 1}, 130, 1, 0, false, true, f32, f64, true});
   test_results_equal_slow_sums({{4, 3}, {2, 2}, 34, 1, 0, false, false, f64, f64});
 }
 

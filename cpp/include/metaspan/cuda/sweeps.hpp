@@ -62,8 +62,9 @@ struct TallMatrix {
 enum class Layout : int { panels, rows };
 
 /// A first sweep over the inner sets and, if out.n > 0, the outer sets of the same tasks. Set i of
-/// `in` and set i of `out` belong to the same task. A null result is not computed. Elements that
-/// belong to rows beyond m are 0 in panels and in Gram matrices.
+/// `in` and set i of `out` belong to task i, which is column i % 32 of panel i / 32. Both blocks
+/// have the same type and the same laws. A null result is not computed. Elements that belong to
+/// rows beyond m are 0 in panels and in Gram matrices.
 struct FirstSweep {
   SampleBlock in, out;
   std::ptrdiff_t d;
