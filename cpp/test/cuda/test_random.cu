@@ -354,6 +354,15 @@ void test_privacy_noise(std::ptrdiff_t first, std::ptrdiff_t count) {
   }
 }
 
+/// Whether the emulator runs each thread of a block on a thread of the system.
+bool runs_on_threads() {
+#if defined(METASPAN_CUDA_EMULATED)
+  return emulator::mode() == emulator::Mode::threads;
+#else
+  return false;
+#endif
+}
+
 /// Launches every kernel once or twice.
 void test_each_kernel() {
   HeadLaw law;
@@ -371,9 +380,7 @@ void test_each_kernel() {
 /// threads that exchange anything.
 void test_random() {
   using Kind = FeatureLaw::Kind;
-#if defined(METASPAN_CUDA_EMULATED)
-  if (emulator::mode() == emulator::Mode::threads) return test_each_kernel();
-#endif
+  if (runs_on_threads()) return test_each_kernel();
   test_rows<double>({Kind::gaussian}, 129, false);
   test_rows<double>({Kind::gaussian}, 1, true);
   test_rows<float>({Kind::gaussian}, 130, true);
