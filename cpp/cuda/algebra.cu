@@ -13,7 +13,12 @@
 namespace metaspan::cuda {
 namespace {
 
-using TaskColumn = PanelAlgebra<GramColumn>;
+/// The design in this file alone: the compiler inlines what no other file can call, and keeps the
+/// members of the algebra in registers.
+struct TaskDesign final : GramColumn {
+  using GramColumn::GramColumn;
+};
+using TaskColumn = PanelAlgebra<TaskDesign>;
 
 constexpr int kWarps = 4;            // of a block of add_factors()
 constexpr int kTileRow = 33;         // of a transposed tile; 33 avoids conflicts of banks
@@ -29,7 +34,7 @@ struct Run {
   double* workspace;  // (panels, layout.rows + products.rows, 32)
   bool adapts;        // the inner loop alone
 
-  __host__ __device__ Index panels() const { return ceil_div(tasks.in.n, kPanelWidth); }
+  __host__ __device__ Index panels() const { return ceil_div(tasks.in.n, kPanelColumns); }
   __host__ __device__ Index rows() const { return layout.rows + products.rows; }
 };
 
@@ -37,18 +42,18 @@ struct Run {
 /// panel. The threads of a warp read and write neighbouring columns, so a warp moves 32 adjacent
 /// numbers at a time.
 __global__ void __launch_bounds__(kRanks * 32, 2) run_tasks(const Run run, const double* w) {
-  using Columns = GramColumn::Columns;
+  using Columns = TaskDesign::Columns;
   const Index lane = Columns::lane(), parameters = run.layout.parameters;
   const TaskPanels& tasks = run.tasks;
   const Index k = tasks.k, most_in = tasks.in.most, most_out = tasks.out.most;
   for (Index panel = blockIdx.x; panel < run.panels(); panel += gridDim.x) {
-    const Index i = panel * kPanelWidth + lane;
+    const Index i = panel * kPanelColumns + lane;
     const bool is_task = i < tasks.in.n, has_outer = is_task && tasks.out.n > 0;
     const auto column = [=](const double* elements, Index count) {
-      return elements == nullptr ? nullptr : elements + panel * count * kPanelWidth + lane;
+      return elements == nullptr ? nullptr : elements + panel * count * kPanelColumns + lane;
     };
-    double* workspace = run.workspace + panel * run.rows() * kPanelWidth + lane;
-    GramColumn design(
+    double* workspace = run.workspace + panel * run.rows() * kPanelColumns + lane;
+    TaskDesign design(
         {is_task, is_task ? tasks.in.sets[i].m : 0, has_outer ? tasks.out.sets[i].m : 0, most_in,
          most_out, k, column(tasks.Z_in, most_in * k), column(tasks.Z_out, most_out * k),
          column(tasks.y_in, most_in), column(tasks.y_out, most_out),
@@ -63,7 +68,7 @@ __global__ void __launch_bounds__(kRanks * 32, 2) run_tasks(const Run run, const
     }
     const auto put = [=](const double* from, Index rows, double* to, Index step) {
       Columns::each(rows, [=](Index e) {
-        if (is_task) store_global(to + e / kPanelWidth * step, from[e]);
+        if (is_task) store_global(to + e / kPanelColumns * step, from[e]);
       });
     };
     double *grad_w = run.results.grad_w, *losses = run.results.losses;
@@ -86,8 +91,8 @@ __device__ double factor_element(const Run& run, const TaskColumn& algebra, cons
     const TaskColumn::Pair term =
         run.adapts ? TaskColumn::Pair{t, algebra.head(t)} : algebra.term(t);
     if (is_outer_slot(term.slot, steps) != outer) continue;
-    const double* s = workspace + run.layout.of_slot(term.slot) * kPanelWidth;
-    sum += s[row * kPanelWidth] * term.c[j * kPanelWidth];
+    const double* s = workspace + run.layout.of_slot(term.slot) * kPanelColumns;
+    sum += s[row * kPanelColumns] * term.c[j * kPanelColumns];
   }
   return sum;
 }
@@ -104,9 +109,9 @@ __global__ void __launch_bounds__(kWarps * 32)
   Index item = blockIdx.x * kWarps + threadIdx.x / 32;
   for (; item < items; item += gridDim.x * kWarps) {
     const Index panel = item / chunks, first = item % chunks * 32;
-    const Index i = panel * kPanelWidth + lane;
+    const Index i = panel * kPanelColumns + lane;
     const int m = i < block.n ? block.sets[i].m : 0;
-    double* workspace = run.workspace + panel * run.rows() * kPanelWidth + lane;
+    double* workspace = run.workspace + panel * run.rows() * kPanelColumns + lane;
     const TaskColumn algebra(run.method, run.layout, workspace);
     const bool learned = run.method.step_sizes == StepSizes::one;
     double scale = run.adapts ? -(learned ? w[k] : run.method.alpha) : 1;
@@ -118,8 +123,8 @@ __global__ void __launch_bounds__(kWarps * 32)
       tile[e * kTileRow + lane] = scale * factor_element(run, algebra, workspace, outer, row, j);
     }
     __syncwarp();
-    for (Index t = 0; t < 32 && panel * kPanelWidth + t < block.n; ++t) {
-      const SampleSet& set = block.sets[panel * kPanelWidth + t];
+    for (Index t = 0; t < 32 && panel * kPanelColumns + t < block.n; ++t) {
+      const SampleSet& set = block.sets[panel * kPanelColumns + t];
       if (first + lane >= set.m * k) continue;
       store_global(C + set.first_row * k + first + lane, tile[lane * kTileRow + t]);
     }
@@ -132,7 +137,7 @@ class DeviceAlgebra final : public Algebra {
  public:
   std::size_t workspace(const TaskPanels& tasks, const Method& method) const override {
     const Run run = run_of(tasks, method, {}, nullptr);
-    return static_cast<std::size_t>(run.panels() * run.rows() * kPanelWidth) * sizeof(double);
+    return static_cast<std::size_t>(run.panels() * run.rows() * kPanelColumns) * sizeof(double);
   }
 
   void gradient(const TaskPanels& tasks, const Method& method, const double* w,

@@ -5,12 +5,12 @@
 #include "launch.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/cuda/algebra.hpp"
+#include "metaspan/cuda/panels.hpp"
 #include "team_column.cuh"
 
 namespace metaspan::cuda {
 
-constexpr Index kPanelWidth = 32;  // tasks of a panel: the threads of a warp
-constexpr int kRanks = 8;          // threads of a task, in different warps
+constexpr int kRanks = 8;  // threads of a task, in different warps
 
 /// Where a design keeps the products K a and K' a of its slots: below the rows of the algebra. With
 /// each slot go two rows that say whether its products are known.
@@ -107,12 +107,12 @@ class GramColumn {
   __device__ void add(int, const double*) const {}
 
  private:
-  static constexpr int kAtOnce = 2;  // rows of a product whose sums are in registers together
-  static constexpr int kTile = 4;    // rows and columns of such a part of Z^T Z
+  // Rows of a product, and rows and columns of a part of Z^T Z, whose sums are in registers.
+  static constexpr int kAtOnce = 2, kTile = 2;
 
   __device__ bool is_outer(int slot) const { return is_outer_slot(slot, steps_); }
   __device__ const double* vector(int slot) const {
-    return workspace_ + layout_.of_slot(slot) * kPanelWidth;
+    return workspace_ + layout_.of_slot(slot) * kPanelColumns;
   }
   __device__ static void subtract(Index rows, const double* y, double* r) {
     Columns::each(rows, [=](Index i) { r[i] -= load_global(y + i); });
@@ -126,14 +126,14 @@ class GramColumn {
     for (Index i = Columns::rank() * kAtOnce; i < rows; i += kRanks * kAtOnce) {
       double sums[kAtOnce] = {};
       for (Index p = 0; p < depth; ++p) {
-        const double v = V[p * kPanelWidth];
+        const double v = V[p * kPanelColumns];
         for (int r = 0; r < kAtOnce; ++r) {
           if (i + r >= rows) continue;
-          sums[r] += load_global(A + ((i + r) * a_row + p * a_step) * kPanelWidth) * v;
+          sums[r] += load_global(A + ((i + r) * a_row + p * a_step) * kPanelColumns) * v;
         }
       }
       for (int r = 0; r < kAtOnce; ++r) {
-        if (i + r < rows) out[(i + r) * kPanelWidth] = sums[r];
+        if (i + r < rows) out[(i + r) * kPanelColumns] = sums[r];
       }
     }
   }
@@ -144,12 +144,12 @@ class GramColumn {
     const Index rows = task_.k - i, columns = task_.k - j;
     double sums[kTile][kTile] = {}, sums_y[kTile] = {};
     for (Index s = 0; s < task_.m_in; ++s) {
-      const double* z = task_.Z_in + s * task_.k * kPanelWidth;
-      const double y = j == 0 ? load_global(task_.y_in + s * kPanelWidth) : 0;
+      const double* z = task_.Z_in + s * task_.k * kPanelColumns;
+      const double y = j == 0 ? load_global(task_.y_in + s * kPanelColumns) : 0;
       double left[kTile], right[kTile];
       for (int r = 0; r < kTile; ++r) {
-        left[r] = r < rows ? load_global(z + (i + r) * kPanelWidth) : 0;
-        right[r] = r < columns ? load_global(z + (j + r) * kPanelWidth) : 0;
+        left[r] = r < rows ? load_global(z + (i + r) * kPanelColumns) : 0;
+        right[r] = r < columns ? load_global(z + (j + r) * kPanelColumns) : 0;
       }
       for (int r = 0; r < kTile; ++r) {
         for (int c = 0; c < kTile; ++c) sums[r][c] += left[r] * right[c];
@@ -157,17 +157,17 @@ class GramColumn {
       }
     }
     for (int r = 0; r < kTile && r < rows; ++r) {
-      double* row = G + kernels::triangle(i + r) * kPanelWidth;
+      double* row = G + kernels::triangle(i + r) * kPanelColumns;
       for (int c = 0; c < kTile; ++c) {
-        if (j + c <= i + r) row[(j + c) * kPanelWidth] = sums[r][c];
+        if (j + c <= i + r) row[(j + c) * kPanelColumns] = sums[r][c];
       }
-      if (j == 0) b[(i + r) * kPanelWidth] = sums_y[r];
+      if (j == 0) b[(i + r) * kPanelColumns] = sums_y[r];
     }
   }
 
   /// The rows of a slot: whether each of its products is known, K a and K' a.
   __device__ double* products_of(int slot) const {
-    return workspace_ + (layout_.rows + slot * products_.rows_of_slot) * kPanelWidth;
+    return workspace_ + (layout_.rows + slot * products_.rows_of_slot) * kPanelColumns;
   }
   __device__ void forget_products(int slot) {
     if (slot == kNoSlot || products_.rows_of_slot == 0) return;
@@ -184,7 +184,7 @@ class GramColumn {
 
   /// X times the slot's vector, (m_in,): K a for an inner slot, K'^T a for an outer slot.
   __device__ const double* inner_product(int slot) {
-    double *known = products_of(slot), *out = known + 2 * kPanelWidth;
+    double *known = products_of(slot), *out = known + 2 * kPanelColumns;
     if (!is_new(known)) return out;
     if (is_outer(slot)) {
       product(task_.m_in, task_.m_out, task_.K_cross, 1, task_.most_in, vector(slot), out);
@@ -195,8 +195,8 @@ class GramColumn {
   }
   /// X' times the slot's vector, (m_out,): K' a for an inner slot, X' X'^T a for an outer slot.
   __device__ const double* outer_product(int slot) {
-    double *known = products_of(slot), *out = known + (2 + products_.most_in) * kPanelWidth;
-    if (!is_new(known + kPanelWidth)) return out;
+    double *known = products_of(slot), *out = known + (2 + products_.most_in) * kPanelColumns;
+    if (!is_new(known + kPanelColumns)) return out;
     if (is_outer(slot)) {
       product(task_.m_out, task_.m_out, task_.K_outer, task_.most_out, 1, vector(slot), out);
     } else {

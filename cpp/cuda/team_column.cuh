@@ -3,6 +3,7 @@
 
 #include "launch.hpp"
 #include "metaspan/algebra/columns.hpp"
+#include "metaspan/cuda/panels.hpp"
 
 namespace metaspan::cuda {
 
@@ -13,7 +14,7 @@ namespace metaspan::cuda {
 /// The order of a sum depends on Ranks, not on the launch.
 template <int Ranks>
 struct TeamColumn {
-  static constexpr int width = 1, stride = 32;
+  static constexpr int width = 1, stride = kPanelColumns;
 
   __device__ static int rank() { return static_cast<int>(threadIdx.x) / stride; }
   __device__ static int lane() { return static_cast<int>(threadIdx.x) % stride; }

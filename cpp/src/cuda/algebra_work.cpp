@@ -11,7 +11,7 @@
 namespace metaspan::cuda {
 namespace {
 
-constexpr Index kTile = 4;  // rows and columns of Z^T Z that the device sums together
+constexpr Index kTile = 2;  // rows and columns of Z^T Z that the device sums together
 
 /// A Design, see design.hpp, that only counts how often the device reads each panel of a task. Like
 /// the design of the device it keeps the products of a slot with Gram matrices.
