@@ -61,6 +61,7 @@ FAR_BYTES: Final[int]
 KEPT_BYTES: Final[int]
 TASK_BYTES: Final[int]
 TWO_VECTORS_BYTES: Final[int]
+MOST_DEVICE_COLUMNS: Final[int]
 
 def build_info() -> dict[str, Any]:
     """Return the versions, instruction-set level and thread support of the build."""
@@ -287,6 +288,7 @@ def gradient_arrays(
     data: Batch,
     threads: int,
     losses: bool,
+    device: Device | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Compute one round on all tasks of a batch. Return the gradient "B" (d, k), in the dtype of B,
     and "w" (k,), the adapted "heads" (n, k) and, with `losses`, "loss_in", "loss_adapted",
@@ -334,7 +336,9 @@ def batch_curvature(data: Batch, P: F64, heads: F64, scales: F64, threads: int) 
 def batch_grams(data: Batch, first: int, end: int, threads: int) -> list[F64]:
     """Compute the Gram matrices of the rows of each task from `first` to `end`."""
 
-def task_products(B: NDArray[Any], data: Batch, threads: int) -> list[tuple[F64, F64, F64, F64]]:
+def task_products(
+    B: NDArray[Any], data: Batch, threads: int, device: Device | None = None
+) -> list[tuple[F64, F64, F64, F64]]:
     """Return X B, X' B, X X^T and X' X^T of every task of a batch, in double precision."""
 
 class MadeSamples:
@@ -376,6 +380,7 @@ def adapt_arrays(
     data: Batch,
     want_B: bool,
     threads: int,
+    device: Device | None = None,
 ) -> tuple[F64, NDArray[Any] | None]:
     """Run the inner loop (2) alone and return w_J (n, k), and B_J (n, d, k) or None."""
 
@@ -387,6 +392,9 @@ def step_memory(step: CoreStep) -> list[str]:
 
 def route_costs(method: CoreMethod, sizes: DataSizes, route: str, threads: int) -> RouteCost:
     """Count the work and the memory of rounds by a route: "gram", "vector" or "dual"."""
+
+def device_route(method: CoreMethod, sizes: DataSizes) -> str:
+    """Return the route that takes less time on a device: "gram" or "vector"."""
 
 def sampled_cost(
     method: CoreMethod, sizes: DataSizes, in_blocks: bool, threads: int, with_xi: bool = False
@@ -593,6 +601,7 @@ class Run:
         records: Sequence[str],
         copies: bool,  # whether the Gram route copies sparse sets by bands
         threads: int,
+        device: Device | None = None,  # computes the rounds; None: the CPU
     ) -> Run: ...
     @staticmethod
     def sampled(
@@ -614,6 +623,8 @@ class Run:
         records: Sequence[str],
         memory: NDArray[Any] | None = None,  # (trials, c - 1, d, k)  blocks beside B, (28)
         w_memory: F64 | None = None,  # (trials, c - 1, k)
+        route: str = "vector",  # or, on a device, "gram"
+        device: Device | None = None,  # computes the rounds; None: the CPU
     ) -> Run: ...
     @staticmethod
     def spectral(

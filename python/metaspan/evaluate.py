@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._load import core
 from ._support import check
 from ._support.types import F64
+from .config.devices import DEVICES
 from .gradients import stacked_factors
 from .held_out import Losses, losses_of_learners, split_batch
 from .linear_methods import LinearAttention
@@ -142,6 +143,7 @@ def evaluate(
     seed: int = 0,
     ridge: float | None = None,
     threads: int | None = None,
+    device: str = "cpu",
     **steps: float,
 ) -> Evaluation:
     r"""Compute the risks of a representation and of baselines on new tasks with m samples each.
@@ -214,6 +216,9 @@ def evaluate(
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The results have the same bits
         for any number of threads.
+    device : {"cpu", "cuda"}
+        The device that computes the products with the features of a batch: see docs/cuda.md. Must
+        be "cpu" for a law, since no risk of a law needs an array of size d.
     **steps : float
         Settings such as ``alpha``, ``beta`` and ``inner_steps``, if `method` is the name of a
         method.
@@ -302,13 +307,20 @@ def evaluate(
     """
     fixed_penalty = None if ridge is None else check.real("ridge", ridge, 0.0, 1e100)
     chosen = resolve(method, steps, evaluate)
+    check.choice("device", device, DEVICES)
     if isinstance(tasks, TaskBatch):
         if n is not None:
             raise ValueError(
                 f"n must be None for a batch, all of whose tasks are used; got {check.show(n)}"
             )
         split = split_batch(tasks, m)
-        return _evaluate_batch((B, w), split, chosen, fixed_penalty, check.threads(threads))
+        workers = check.threads(threads)
+        return _evaluate_batch((B, w), split, chosen, fixed_penalty, workers=workers, device=device)
+    if device != "cpu":
+        raise ValueError(
+            "device must be 'cpu' for a law of tasks, whose risks need no array of size d; "
+            f"got {device!r}"
+        )
     m, n = 25 if m is None else m, 1000 if n is None else n
     adapted, new = _prepare(B, w, tasks, chosen, m=m, n=n, seed=seed, threads=threads)
     law, m = new.law, new.m
@@ -343,12 +355,14 @@ def _evaluate_batch(
     batch: TaskBatch,
     method: Method,
     ridge: float | None,
+    *,
     workers: int,
+    device: str,
 ) -> Evaluation:
     """Compute the losses of all learners on the outer sets of a batch."""
     if not isinstance(point[0], np.ndarray):
         raise TypeError(f"B must be an array (d, k) for a batch; got {check.show(point[0])}")
-    losses = losses_of_learners(point, batch, method, ridge, workers)
+    losses = losses_of_learners(point, batch, method, ridge, workers, device=device)
     weights = np.ones(batch.n) if batch.weights is None else batch.weights
     risks = {name: _mean_loss(learner, weights) for name, learner in losses.items()}
     return Evaluation(

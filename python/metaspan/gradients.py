@@ -13,7 +13,14 @@ from ._core_types import CoreMethod
 from ._load import core
 from ._support import check, cpus
 from ._support.types import F64
-from .config.engine_choice import check_accumulate, check_route, check_sparse, check_weights
+from .config.devices import DEVICES, core_device
+from .config.engine_choice import (
+    check_accumulate,
+    check_device_data,
+    check_route,
+    check_sparse,
+    check_weights,
+)
 from .cost.routes import cheapest_sweep
 from .learned_methods import CoLearner, MetaSGD
 from .linear_methods import LinearAttention
@@ -83,6 +90,7 @@ def meta_gradient(
     accumulate: str = "float64",
     v: ArrayLike | None = None,
     threads: int | None = None,
+    device: str = "cpu",
     **steps: float,
 ) -> Gradient:
     r"""Compute the gradient of a method's meta-loss on a batch of tasks.
@@ -118,6 +126,8 @@ def meta_gradient(
         Head of a `CoLearner`; None: zeros. Must be None for other methods.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
+    device : {"cpu", "cuda"}
+        The device that computes the gradient: see docs/cuda.md.
     **steps : float
         Settings of a method given by name, such as ``alpha``, ``beta`` and ``inner_steps``.
 
@@ -132,6 +142,10 @@ def meta_gradient(
         If an argument is of the wrong kind or dtype.
     ValueError
         If a shape, a value or a memory layout does not fit.
+    ImportError, RuntimeError
+        If `device` is "cuda" and the device module or a card is missing.
+    MemoryError
+        If the device has too little memory.
 
     Notes
     -----
@@ -154,18 +168,20 @@ def meta_gradient(
     >>> meta_gradient(np.eye(30, 2), np.zeros(2), batch, "anil", alpha=0.1).B.shape
     (30, 2)
     """
-    options = (losses, type(losses), route, accumulate)
+    options = (losses, type(losses), route, accumulate, device)
     call = _read_call(meta_gradient, method, threads, options, **steps)
     if not isinstance(batch, TaskBatch):
         raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
     workers = call.threads or cpus.default_threads()
     B, w = _check_point(call, B, w, batch.d, workers)
+    if device != "cpu":
+        check_device_data(batch.is_sparse, B.shape[1], accumulate=accumulate)
     if accumulate == "float32":
         check_accumulate(accumulate, route, str(batch.dtype))
         check_sparse(batch, accumulate)
         route = "vector_float32"
     elif route == "auto":
-        route = _choose_route(batch, call, B.shape[1])
+        route = _choose_route(batch, call, B.shape[1], device)
     if call.core_method.solves_head:
         check_solvable(call.method, batch.least_m_in, B.shape[1])
         check_route(batch, call.method, route)
@@ -177,7 +193,9 @@ def meta_gradient(
     if call.core_method.fresh_steps:
         check_blocks(call.method, batch.m_in)
     data = core_data(batch, one_round=True)
-    parts = core.gradient_arrays(call.core_method, route, B, w, data, workers, call.losses)
+    parts = core.gradient_arrays(
+        call.core_method, route, B, w, data, workers, call.losses, core_device(device)
+    )
     _require_solved(call, parts["B"])
     if learns_more:
         parts |= split_more(call.method, B.shape[1], parts["w"])
@@ -280,6 +298,7 @@ def adapt(
     return_B: Literal[False] = False,
     check_finite: bool = True,
     threads: int | None = None,
+    device: str = "cpu",
     **steps: float,
 ) -> F64: ...
 @overload
@@ -293,6 +312,7 @@ def adapt(
     return_B: Literal[True],
     check_finite: bool = True,
     threads: int | None = None,
+    device: str = "cpu",
     **steps: float,
 ) -> tuple[F64, NDArray[Any]]: ...
 def adapt(
@@ -305,6 +325,7 @@ def adapt(
     return_B: bool = False,
     check_finite: bool = True,
     threads: int | None = None,
+    device: str = "cpu",
     **steps: float,
 ) -> F64 | tuple[F64, NDArray[Any]]:
     r"""Adapt (B, w) to each of n tasks by the inner loop (2) of a method.
@@ -327,6 +348,8 @@ def adapt(
         Whether to raise ValueError if the data hold a NaN or an infinity.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
+    device : {"cpu", "cuda"}
+        The device that adapts the tasks: see docs/cuda.md.
     **steps : float
         Settings of a method given by name, such as ``alpha``, ``beta`` and ``inner_steps``.
 
@@ -351,7 +374,8 @@ def adapt(
     >>> adapt(np.eye(8, 2), np.zeros(2), X, y, "anil", alpha=0.5)[0].round(12).tolist()
     [0.5, 0.5]
     """
-    call = _read_call(adapt, method, threads, **steps)
+    options = (True, bool, "auto", "float64", device)
+    call = _read_call(adapt, method, threads, options, **steps)
     want_B = check.flag("return_B", return_B)
     want_finite = check.flag("check_finite", check_finite)
     workers = call.threads or cpus.default_threads()
@@ -364,6 +388,8 @@ def adapt(
     if want_finite and not heads_tell:
         require_finite(data, ("X", "y"))
     B, w = _check_point(call, B, w, data.X.d, workers)
+    if device != "cpu":
+        check_device_data(data.X.is_sparse, B.shape[1])
     if call.core_method.solves_head:
         check_solvable(call.method, min(data.X.lengths()), B.shape[1])
     numbers = call.core_method
@@ -378,7 +404,9 @@ def adapt(
         for m in data.X.lengths():
             check_blocks(call.method, m)
     sets = core_sets(data, names=("X", "y", "", ""), one_round=True)
-    heads, representations = core.adapt_arrays(numbers, B, w, sets, want_B, workers)
+    heads, representations = core.adapt_arrays(
+        numbers, B, w, sets, want_B, workers, core_device(device)
+    )
     if want_finite and heads_tell and not core.all_finite(heads, 1):
         require_finite(data, ("X", "y"))
     _require_solved(call, heads)
@@ -400,21 +428,22 @@ def _read_call(
     caller: Callable[..., Any],
     method: Method | str,
     threads: int | None,
-    options: tuple[bool, type, str, str] = (True, bool, "auto", "float64"),
+    options: tuple[bool, type, str, str, str] = (True, bool, "auto", "float64", "cpu"),
     /,
     **steps: float,
 ) -> _Call:
     """Check the arguments of a call except its arrays.
 
-    `options` holds arguments of `meta_gradient`: losses, the type of losses, route, accumulate. The
-    type distinguishes True from 1, which are equal as keys of a cache.
+    `options` holds arguments of `meta_gradient`: losses, the type of losses, route, accumulate,
+    device. The type distinguishes True from 1, which are equal as keys of a cache.
     """
     chosen = resolve(method, steps, caller)
     workers = None if threads is None else check.threads(threads)
-    losses, _, route, accumulate = options
+    losses, _, route, accumulate, device = options
     with_losses = check.flag("losses", losses)
     check.choice("route", route, ("auto", "gram", "vector"))
     check.choice("accumulate", accumulate, ("float64", "float32"))
+    check.choice("device", device, DEVICES)
     learns_more = isinstance(chosen, (MetaSGD, CoLearner))
     return _Call(chosen, core_method(chosen), workers, with_losses, learns_more)
 
@@ -467,12 +496,12 @@ def _require_solved(call: _Call, result: NDArray[Any]) -> None:
         )
 
 
-def _choose_route(batch: TaskBatch, call: _Call, width: int) -> str:
+def _choose_route(batch: TaskBatch, call: _Call, width: int, device: str) -> str:
     """Choose the cheapest route; a batch in memory remembers the choice."""
-    key = (call.core_method, width, call.losses)
+    key = (call.core_method, width, call.losses, device)
     route = batch._routes.get(key)
     if route is None:
-        route = cheapest_sweep(batch, call.method, width, call.losses)
+        route = cheapest_sweep(batch, call.method, width, call.losses, device)
         if not batch.on_disk:  # the time to read depends on the memory that is free
             batch._routes[key] = route
     return route

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._load import core
 from ._support import check
 from ._support.types import F64
+from .config.devices import core_device
 from .estimators.on_arrays import ArraySamples
 from .estimators.ridge import squared_loo_errors
 from .estimators.solvers import solve_by_cg
@@ -70,20 +71,23 @@ def losses_of_learners(
     method: Method,
     ridge: float | None,
     threads: int,
+    *,
+    device: str = "cpu",
 ) -> dict[str, Losses]:
     """Compute the losses (1) on the outer sets of every learner, adapted to the inner sets.
 
     The keys are the fields of `Evaluation`. The tasks are processed in blocks, so that only the
     products of one block are in memory at a time.
     """
-    losses = {"adapted": Losses(_losses_after(point, batch, method, threads))}
+    losses = {"adapted": Losses(_losses_after(point, batch, method, threads, device))}
     features = np.asarray(point[int(isinstance(method, LinearAttention))])
     width, columns = features.shape[1], features
     if batch.B_star is not None:
         columns = np.concatenate([features, batch.B_star], axis=1)
     learned, oracle, alone = (_Ridge(batch.n, ridge) for _ in range(3))
     for part, block in _blocks(batch, columns.shape[1]):
-        products = core.task_products(columns, core_data(block, one_round=True), threads)
+        data = core_data(block, one_round=True)
+        products = core.task_products(columns, data, threads, core_device(device))
         for tasks, group in _groups(block, products):
             at = part.start + np.array(tasks)
             learned.add(at, _of_features(group, slice(width)), group)
@@ -103,17 +107,22 @@ def losses_of_learners(
     # times as many samples as one task.
     penalty /= batch.n
     theta = _pooled(batch, penalty, threads)
-    losses["pooled"] = Losses(_losses_after((theta, [1.0]), batch, AverageRisk(), threads), penalty)
+    pooled = _losses_after((theta, [1.0]), batch, AverageRisk(), threads, device)
+    losses["pooled"] = Losses(pooled, penalty)
     return losses
 
 
 def _losses_after(
-    point: tuple[NDArray[Any], ArrayLike], batch: TaskBatch, method: Method, threads: int
+    point: tuple[NDArray[Any], ArrayLike],
+    batch: TaskBatch,
+    method: Method,
+    threads: int,
+    device: str,
 ) -> F64:
     """Compute the outer losses after the inner loop of a method, in blocks of tasks."""
     losses = np.empty(batch.n)
     for part, block in _blocks(batch, point[0].shape[-1]):
-        after = meta_gradient(*point, block, method, threads=threads).loss_out
+        after = meta_gradient(*point, block, method, threads=threads, device=device).loss_out
         assert after is not None
         losses[part] = after
     return losses

@@ -194,7 +194,7 @@ CALLS = {
         ms.meta_gradient,
         {
             **{**GRADIENT, "batch": BATCH, "losses": True, "route": "auto"},
-            **{"accumulate": "float64", "v": None},
+            **{"accumulate": "float64", "v": None, "device": "cpu"},
         },
         ms.Gradient,
         costly=SIZES,
@@ -207,7 +207,7 @@ CALLS = {
     ),
     "adapt": Call(
         ms.adapt,
-        {**GRADIENT, "X": X, "y": Y, "return_B": False, "check_finite": True},
+        {**GRADIENT, "X": X, "y": Y, "return_B": False, "check_finite": True, "device": "cpu"},
         (np.ndarray, tuple),
         costly=SIZES,
     ),
@@ -311,7 +311,7 @@ CALLS = {
         ms.evaluate,
         {
             **{"B": B, "w": np.zeros(K), "tasks": TASKS, "method": "maml", "m": 5, "n": 4},
-            **{"seed": 0, "ridge": None, "threads": 1},
+            **{"seed": 0, "ridge": None, "threads": 1, "device": "cpu"},
         },
         ms.Evaluation,
         costly=SIZES,
@@ -330,7 +330,7 @@ CALLS = {
         ms.evaluate,
         {
             **{"B": B, "w": np.zeros(K), "tasks": BATCH, "method": "maml", "m": 2, "n": None},
-            **{"seed": 0, "ridge": 0.1, "threads": 1},
+            **{"seed": 0, "ridge": 0.1, "threads": 1, "device": "cpu"},
         },
         ms.Evaluation,
     ),

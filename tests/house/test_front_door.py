@@ -60,5 +60,5 @@ def test_overloads_have_the_arguments_of_train():
 
 def test_what_may_differ_after_a_checkpoint_is_what_the_page_promises():
     assert set(settings("resumable")) == {
-        *("rounds", "threads", "progress", "stop", "checkpoint", "route")
+        *("rounds", "threads", "progress", "stop", "checkpoint", "route", "device")
     }

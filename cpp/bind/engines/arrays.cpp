@@ -1,10 +1,12 @@
-// Bindings of the engines that work on the user's arrays: runs, adaptation and features.
+// Bindings of the engines that work on the user's arrays.
 #include "metaspan/engines/arrays.hpp"
 
 #include <algorithm>
 
 #include "../convert_samples.hpp"
+#include "../device.hpp"
 #include "full_size.hpp"
+#include "metaspan/engines/device_arrays.hpp"
 #include "metaspan/sweeps/band_copies.hpp"
 
 namespace metaspan::bind {
@@ -17,6 +19,7 @@ struct HeldArrays {
   ArraysData<XScalar> data;
   DualGram gram;               // of the dual route
   BandCopies<XScalar> copies;  // of sparse sets on the Gram route
+  bool is_on_device = false;
 };
 
 /// A run on arrays. HeldArrays is the first base class, so that its members are destroyed after the
@@ -35,8 +38,8 @@ class ArraysRun : public HeldArrays<XScalar>, public FullSizeRun<BScalar> {
   }
 
  protected:
-  /// If X is in a store, trials must run one at a time, since they share the store.
-  bool one_at_a_time() const override { return this->data.tasks.is_stored(); }
+  /// Trials must run one at a time if they share a store or a device.
+  bool one_at_a_time() const override { return this->data.tasks.is_stored() || this->is_on_device; }
 
  private:
   static Mat matrix_or_empty(const py::object& value, Index rows) {
@@ -112,7 +115,8 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
                                 const ArraysState& state, Index n, std::uint64_t seed,
                                 const std::vector<std::uint64_t>& trials,
                                 const std::vector<Index>& rounds,
-                                const std::vector<std::string>& records, bool copies, int threads) {
+                                const std::vector<std::string>& records, bool copies, int threads,
+                                const Device* device) {
   const Index d = state.B.shape(1), k = state.B.shape(2), parameters = method.parameters(k);
   require(d == data.d, "B must fit the data");
   const bool dual = route == "dual";
@@ -138,6 +142,13 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
     require(!state.A_memory ||
                 (state.A_memory->size() == static_cast<Index>(trials.size()) * blocks * rows * k),
             "A_memory must be (trials, blocks, samples, k)");
+    std::shared_ptr<DeviceRoute<XScalar, BScalar>> on_device;
+    if (device != nullptr) {
+      run->is_on_device = true;
+      on_device =
+          make_device_route<XScalar, BScalar>(as_route(route), {&device->module()}, method, tasks,
+                                              k, n, static_cast<int>(2 * trials.size()));
+    }
     for (std::size_t at = 0; at < trials.size(); ++at) {
       const auto i = static_cast<Index>(at);
       ArraysStart<BScalar> start =
@@ -147,6 +158,9 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
       auto engine =
           dual
               ? make_dual<XScalar, BScalar>(method, run->data, run->gram, k, start, threads, cancel)
+          : device != nullptr
+              ? make_device_arrays<XScalar, BScalar>(on_device, {&device->module()}, method,
+                                                     run->data, k, start)
               : make_arrays<XScalar, BScalar>(as_route(route), method, run->data, k, start);
       run->add(std::move(engine), rounds[at], method);
     }
@@ -159,92 +173,25 @@ std::unique_ptr<Run> open_arrays(const Method& method, const std::string& route,
                                  const std::shared_ptr<Batch>& data, const py::dict& state, Index n,
                                  std::uint64_t seed, const std::vector<std::uint64_t>& trials,
                                  const std::vector<Index>& rounds,
-                                 const std::vector<std::string>& records, bool copies,
-                                 int threads) {
+                                 const std::vector<std::string>& records, bool copies, int threads,
+                                 const Device* device) {
   require(rounds.size() == trials.size(), "rounds must have one element per trial");
   const ArraysState from = as_state(method, state, trials.size());
   return data->visit([&](auto x, const auto& tasks) {
     return with_scalar(from.B, [&](auto b) {
       return open_typed<decltype(x), decltype(b)>(method, route, data, tasks, from, n, seed, trials,
-                                                  rounds, records, copies, threads);
+                                                  rounds, records, copies, threads, device);
     });
-  });
-}
-
-/// Computes w_J of every task and, if want_B is true, B_J of every task, for the given types of X
-/// and B.
-template <class XScalar, class BScalar>
-py::tuple typed_adapt(const Method& method, const py::array& B, const py::array& w,
-                      const TaskSet<XScalar>& tasks, bool want_B, int threads) {
-  const BScalar* b = representation<BScalar>(method, B, w, tasks.d);
-  const Index d = B.shape(0), k = B.shape(1), n = tasks.size();
-  Array heads({n, k});
-  double* out_heads = heads.mutable_data();
-  py::object B_J = py::none();
-  BScalar* out_B = nullptr;
-  if (want_B) {
-    py::array_t<BScalar> adapted({n, d, k});
-    out_B = adapted.mutable_data();
-    B_J = adapted;
-  }
-  interruptible([&](Cancel* cancel) {
-    adapt_on_arrays<XScalar, BScalar>(method, b, static_cast<const double*>(w.data()), k, tasks,
-                                      out_heads, out_B, threads, cancel);
-  });
-  return py::make_tuple(heads, B_J);
-}
-
-/// Runs the inner loop of every task, by calling the function for the types of X and B.
-py::tuple adapt_arrays(const Method& method, const py::array& B, const py::array& w,
-                       const Batch& data, bool want_B, int threads) {
-  return data.visit([&](auto x, const auto& tasks) {
-    return with_scalar(B, [&](auto b) {
-      return typed_adapt<decltype(x), decltype(b)>(method, B, w, tasks, want_B, threads);
-    });
-  });
-}
-
-/// Computes X B of every task, for the given types of X and B.
-template <class XScalar, class BScalar>
-Array typed_project(const py::array& X, const py::array& B, int threads) {
-  const py::ssize_t n = X.shape(0), m = X.shape(1), d = X.shape(2), k = B.shape(1);
-  const py::ssize_t size = sizeof(XScalar);
-  require(d <= 1 || X.strides(2) == size, "rows must be contiguous");
-  TaskSet<XScalar> tasks{d, {}, {}};
-  for (py::ssize_t i = 0; i < n; ++i) {
-    tasks.inner.push_back(
-        {DenseRows<XScalar>{static_cast<const XScalar*>(X.data(i)), X.strides(1) / size}, nullptr,
-         m});
-  }
-  const auto* b = static_cast<const BScalar*>(B.data());
-  Array out({n, m, k});
-  MutMat Z(out.mutable_data(), n * m, k);
-  interruptible(
-      [&](Cancel* cancel) { Z = project<XScalar, BScalar>(b, k, tasks, threads, cancel); });
-  return out;
-}
-
-/// Checks shapes and computes X B of every task, by calling the function for the types of X and B.
-Array project_arrays(const py::array& X, const py::array& B, int threads) {
-  require(X.ndim() == 3 && B.ndim() == 2 && X.shape(2) == B.shape(0) &&
-              (B.flags() & py::array::c_style) != 0,
-          "X must be (n, m, d) and B (d, k)");
-  return with_scalar(X, [&](auto x) {
-    return with_scalar(
-        B, [&](auto b) { return typed_project<decltype(x), decltype(b)>(X, B, threads); });
   });
 }
 
 }  // namespace
 
-void bind_arrays(py::module_& module, py::class_<Run>& run) {
+void bind_arrays(py::class_<Run>& run) {
   run.def_static("arrays", &open_arrays, py::kw_only(), py::arg("method"), py::arg("route"),
                  py::arg("data"), py::arg("state"), py::arg("n"), py::arg("seed"),
                  py::arg("trials"), py::arg("rounds"), py::arg("records"), py::arg("copies"),
-                 py::arg("threads"));
-  module.def("adapt_arrays", &adapt_arrays, py::arg("method"), py::arg("B"), py::arg("w"),
-             py::arg("data"), py::arg("want_B"), py::arg("threads"));
-  module.def("project", &project_arrays, py::arg("X"), py::arg("B"), py::arg("threads"));
+                 py::arg("threads"), py::arg("device") = py::none());
 }
 
 }  // namespace metaspan::bind

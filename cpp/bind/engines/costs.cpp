@@ -2,6 +2,7 @@
 #include "metaspan/algebra/outer_step.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/engines/collapsed.hpp"
+#include "metaspan/engines/device_arrays.hpp"
 #include "metaspan/engines/limit.hpp"
 #include "metaspan/engines/population.hpp"
 #include "metaspan/engines/spectral.hpp"
@@ -158,7 +159,18 @@ void bind_sizes(py::module_& module) {
   module.attr("FAR_BYTES") = kFarBytes;
   module.attr("KEPT_BYTES") = static_cast<Index>(kKeptBytes);
   module.attr("TASK_BYTES") = static_cast<Index>(kTaskBytes);
+  module.attr("MOST_DEVICE_COLUMNS") = kMostDeviceColumns;
   module.attr("TWO_VECTORS_BYTES") = static_cast<Index>(kTwoVectorsBytes);
+}
+
+/// Binds the choice of a route on a device, as the name of the route.
+void bind_device_route(py::module_& module) {
+  module.def(
+      "device_route",
+      [](const Method& method, const DataSizes& sizes) {
+        return device_route(method, sizes) == RouteKind::gram ? "gram" : "vector";
+      },
+      py::arg("method"), py::arg("sizes"));
 }
 
 }  // namespace
@@ -169,6 +181,7 @@ void bind_costs(py::module_& module) {
   module.def("step_memory", &memory_names, py::arg("step"));
   module.def("route_costs", &route_costs, py::arg("method"), py::arg("sizes"), py::arg("route"),
              py::arg("threads"));
+  bind_device_route(module);
   module.def("sampled_cost", &sampled_costs, py::arg("method"), py::arg("sizes"),
              py::arg("in_blocks"), py::arg("threads"), py::arg("with_xi") = false);
   module.def(

@@ -141,7 +141,8 @@ void bind_engines(py::module_& module) {
   bind_collapsed(run);
   bind_limit(module, run);
   bind_sampled(run);
-  bind_arrays(module, run);
+  bind_arrays(run);
+  bind_adapt(module);
 }
 
 }  // namespace metaspan::bind

@@ -117,14 +117,15 @@ py::dict state_in_coordinates(Index count, const Shape& shape, Coordinates&& coo
   return out;
 }
 
-// Except for bind_costs(), each function binds one engine: the static method of Run that opens runs
-// of the engine, and further functions of the engine.
+// Except for bind_costs() and bind_adapt(), each function binds one engine: the static method of
+// Run that opens runs of the engine, and further functions of the engine.
 void bind_costs(py::module_& module);
 void bind_population(py::module_& module, py::class_<Run>& run);
 void bind_spectral(py::class_<Run>& run);
 void bind_collapsed(py::class_<Run>& run);
 void bind_limit(py::module_& module, py::class_<Run>& run);
 void bind_sampled(py::class_<Run>& run);
-void bind_arrays(py::module_& module, py::class_<Run>& run);
+void bind_arrays(py::class_<Run>& run);
+void bind_adapt(py::module_& module);
 
 }  // namespace metaspan::bind

@@ -1,5 +1,7 @@
 // Bindings of runs on samples at full size that are drawn anew in every round, (12).
+#include "../device.hpp"
 #include "full_size.hpp"
+#include "metaspan/engines/device_arrays.hpp"
 #include "metaspan/engines/sampled_tasks.hpp"
 
 namespace metaspan::bind {
@@ -61,16 +63,22 @@ class SampledRun final : public HeldSampled<Scalar>, public FullSizeRun<Scalar> 
   SampledRun(const std::vector<std::string>& records, Index d,
              std::optional<Array> covariance_roots)
       : HeldSampled<Scalar>{std::move(covariance_roots), {}, {}}, FullSizeRun<Scalar>(records, d) {}
+
+  bool is_on_device = false;
+
+ protected:
+  /// Trials on a device run one at a time.
+  bool one_at_a_time() const override { return is_on_device; }
 };
 
-/// Opens a run on the vector route from B, w and B_star of every trial.
+/// Opens a run, by the vector route unless it is on a device, from B, w and B_star of every trial.
 std::unique_ptr<Run> open_sampled(
     const Method& method, const SampleLaw& samples, const std::optional<Array>& roots,
     const std::optional<py::function>& rows, const std::vector<Array>& B_star, const py::array& B,
     const Array& w, const py::object& law, Index n, std::uint64_t seed,
     const std::vector<std::uint64_t>& trials, const std::vector<Index>& rounds,
     const std::vector<std::string>& records, const std::optional<py::array>& memory,
-    const std::optional<Array>& w_memory) {
+    const std::optional<Array>& w_memory, const std::string& route, const Device* device) {
   require_representations(B, trials.size());
   const Memory blocks{memory, w_memory};
   blocks.require_fit(method, B);
@@ -81,6 +89,7 @@ std::unique_ptr<Run> open_sampled(
   return with_scalar(B, [&](auto scalar) -> std::unique_ptr<Run> {
     using Scalar = decltype(scalar);
     auto run = std::make_unique<SampledRun<Scalar>>(records, d, roots);
+    run->is_on_device = device != nullptr;
     for (std::size_t at = 0; at < trials.size(); ++at) {
       const auto i = static_cast<Index>(at);
       Mat truth = as_matrix(B_star[at]);
@@ -91,12 +100,22 @@ std::unique_ptr<Run> open_sampled(
           samples, run->rows_of(rows, trials[at], d), std::move(truth), std::move(heads), n, seed,
           trials[at]));
       run->take_heads(n * k_star);
-      run->add(make_arrays<Scalar, Scalar>(
-                   RouteKind::vector, method, tasks.data(), k,
-                   start_of<Scalar>(method, B, w, i, n, seed, trials[at], blocks),
-                   [&tasks](Index round, const double* round_heads) {
-                     tasks.begin_round(round, round_heads);
-                   }),
+      const auto start = start_of<Scalar>(method, B, w, i, n, seed, trials[at], blocks);
+      const auto before = [&tasks, device](Index round, const double* round_heads) {
+        tasks.begin_round(round, round_heads, device == nullptr);
+      };
+      if (device == nullptr) {
+        run->add(
+            make_arrays<Scalar, Scalar>(as_route(route), method, tasks.data(), k, start, before),
+            rounds[at], method);
+        continue;
+      }
+      require(!rows, "rows of a function are not on a device");
+      const DeviceUse use{&device->module()};
+      auto on_device = make_device_route<Scalar, Scalar>(as_route(route), use, method,
+                                                         tasks.data().tasks, k, n, 2);
+      run->add(make_device_arrays<Scalar, Scalar>(std::move(on_device), use, method, tasks.data(),
+                                                  k, start, before),
                rounds[at], method);
     }
     return run;
@@ -110,7 +129,8 @@ void bind_sampled(py::class_<Run>& run) {
                  py::arg("roots"), py::arg("rows"), py::arg("B_star"), py::arg("B"), py::arg("w"),
                  py::arg("law"), py::arg("n"), py::arg("seed"), py::arg("trials"),
                  py::arg("rounds"), py::arg("records"), py::arg("memory") = py::none(),
-                 py::arg("w_memory") = py::none());
+                 py::arg("w_memory") = py::none(), py::arg("route") = "vector",
+                 py::arg("device") = py::none());
 }
 
 }  // namespace metaspan::bind

@@ -19,6 +19,7 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat 
   truth_.B_star_t = B_star.transpose();
   truth_.minus_heads.resize(n, B_star.cols());
   truth_.xi_std = law.spread / std::sqrt(law.d);
+  truth_.noise = law.noise;
   data_.B_star = std::move(B_star);
   data_.heads.resize(n, data_.B_star.cols());
   data_.tasks.d = d;
@@ -47,7 +48,7 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat 
 /// of one stream do not depend on how many numbers another stream has drawn. The noise has the type
 /// of X because the sweeps read it as y.
 template <class XScalar>
-void SampledTasks<XScalar>::begin_round(Index round, const double* heads) {
+void SampledTasks<XScalar>::begin_round(Index round, const double* heads, bool draws_noise) {
   const auto r = static_cast<std::uint64_t>(round);
   const auto key = [&](Stream stream) { return derive_key(seed_, trial_, r, stream); };
   heads_.begin_round(round, heads);
@@ -59,14 +60,15 @@ void SampledTasks<XScalar>::begin_round(Index round, const double* heads) {
   const Stream features[] = {Stream::features_in, Stream::features_out};
   const Stream radii[] = {Stream::radii_in, Stream::radii_out};
   const Stream noise[] = {Stream::noise_in, Stream::noise_out};
-  // Noise is drawn once a round because every pass over a set reads it. The noise of a row is the
+  // If samples are shared, both sets have the streams of the inner set. Noise is drawn once a round
+  // because every pass over a set reads it. The noise of a row is the
   // first normal of that row's own counter.
   for (int set = 0; set < (law_.shared ? 1 : 2); ++set) {
     makers_[set].features = key(features[set]);
     makers_[set].radii = key(radii[set]);
     const Index m = set == 0 ? law_.m_in : law_.m_out;
-    const Key of_noise = key(noise[set]);
-    for (Index task = 0; law_.noise != 0 && task < n_; ++task) {
+    const Key of_noise = truth_.noises[set] = key(noise[set]);
+    for (Index task = 0; draws_noise && law_.noise != 0 && task < n_; ++task) {
       for (Index row = 0; row < m; ++row) {
         double z;
         normal_row(of_noise, task, row, 1, &z);
@@ -75,6 +77,7 @@ void SampledTasks<XScalar>::begin_round(Index round, const double* heads) {
       }
     }
   }
+  if (law_.shared) truth_.noises[1] = truth_.noises[0];
 }
 
 template class SampledTasks<double>;

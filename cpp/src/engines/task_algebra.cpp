@@ -8,6 +8,7 @@
 #include "metaspan/algebra/contributions_impl.hpp"
 #include "metaspan/algebra/dense_design.hpp"
 #include "metaspan/algebra/trial_columns.hpp"
+#include "metaspan/engines/device_vector_design.hpp"
 #include "metaspan/in_law/collapsed_design.hpp"
 #include "metaspan/in_law/spectral_design.hpp"
 #include "metaspan/sweeps/vector_design.hpp"
@@ -16,6 +17,7 @@ namespace metaspan {
 
 template class PanelAlgebra<CollapsedDesign>;
 template class PanelAlgebra<DenseDesign>;
+template class PanelAlgebra<DeviceVectorDesign>;
 template class PanelAlgebra<SpectralDesign>;
 template class PanelAlgebra<VectorDesign<float>>;
 template class PanelAlgebra<VectorDesign<double>>;

@@ -22,6 +22,7 @@ from .counts import DEFAULT_N, dimensions_per_task, sample_counts, tasks_per_rou
 from .devices import check_device
 from .engine_choice import (
     check_accumulate,
+    check_device_run,
     check_limit,
     check_limit_records,
     check_room,
@@ -112,6 +113,7 @@ def configure(
     kind = _choose_dtype(dtype, init, tasks)
     check_accumulate(accumulate, route, _data_dtype(kind, tasks), ran)
     check_sparse(tasks, accumulate)
+    check_device_run((device, ran), tasks, route=route, accumulate=accumulate, columns=columns)
     _check_method(chosen, tasks, counts[0], size)
     check_route(tasks, chosen, route)
     names = records.resolve(record, tasks, chosen)
@@ -119,9 +121,8 @@ def configure(
     if number is None:
         assert isinstance(tasks, LinearTasks)
         ratio = ratio or 0.0
-        drawn = shared and counts[0] is not None
         w0 = start.w0 if isinstance(start, GivenStart) else None
-        check_limit(tasks, chosen, drawn, m_in=counts[0], width=size, w0=w0)
+        check_limit(tasks, chosen, shared and bool(counts[0]), m_in=counts[0], width=size, w0=w0)
         check_limit_records(chosen, names)
         check_room(tasks, chosen, columns, ratio)
     if tracked:

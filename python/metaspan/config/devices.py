@@ -2,6 +2,8 @@ r"""The devices that compute rounds, and which engines have a form for each."""
 
 from __future__ import annotations
 
+from .._device import open_device
+from .._load import core
 from .._support import check
 
 DEVICES = ("cpu", "cuda")
@@ -9,9 +11,9 @@ DEVICES = ("cpu", "cuda")
 # Whether an engine has a form for a CUDA device.
 ON_CUDA = {
     # Both sweeps on data in device memory, or streamed to it.
-    "arrays": False,
+    "arrays": True,
     # Both sweeps on rows that the device generates.
-    "sampled": False,
+    "sampled": True,
     # A thread of the device owns a trial.
     "population": True,
     # A thread of the device owns a column of a trial.
@@ -46,3 +48,8 @@ def check_device(device: str, engine: str, has_spectrum: bool = False) -> str:
             f"got {device!r}"
         )
     return device
+
+
+def core_device(device: str) -> core.Device | None:
+    """Return the device of the core; None for the CPU."""
+    return None if device == "cpu" else open_device()

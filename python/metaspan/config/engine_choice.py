@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .._load import core
 from .._support import check
 from .._support.types import F64
 from ..methods import (
@@ -350,3 +351,47 @@ def check_accumulate(accumulate: str, route: str, dtype: str, engine: str = "arr
         raise ValueError(f"accumulate='float32' needs float32 data; got {dtype} data")
     if route not in ("auto", "vector"):
         raise ValueError(f"accumulate='float32' needs the vector route; got {route!r}")
+
+
+def check_device_run(
+    where: tuple[str, str],
+    tasks: LinearTasks | TaskBatch,
+    *,
+    route: str,
+    accumulate: str,
+    columns: int,
+) -> None:
+    """Raise ValueError unless a device and an engine, `where`, can do rounds at full size."""
+    device, engine = where
+    if device == "cpu" or engine not in ("arrays", "sampled"):
+        return
+    if isinstance(tasks, LinearTasks) and callable(tasks.features):
+        raise ValueError(
+            "device must be 'cpu' for features that a function draws; got 'cuda' with "
+            f"{check.show(tasks.features)}"
+        )
+    is_sparse = isinstance(tasks, TaskBatch) and tasks.is_sparse
+    check_device_data(is_sparse, columns, route=route, accumulate=accumulate)
+
+
+def check_device_data(
+    is_sparse: bool, columns: int, *, route: str = "auto", accumulate: str = "float64"
+) -> None:
+    """Raise ValueError unless a device can process data at full size."""
+    if is_sparse:
+        raise ValueError("device must be 'cpu' for sparse data; got 'cuda'")
+    if route == "dual":
+        raise ValueError(
+            "route must be 'auto', 'gram' or 'vector' for device='cuda', which does not form the "
+            "Gram matrix of all samples; got 'dual'"
+        )
+    if accumulate != "float64":
+        raise ValueError(
+            "accumulate must be 'float64' for device='cuda', where all sums are in double; got "
+            f"{accumulate!r}"
+        )
+    if columns > core.MOST_DEVICE_COLUMNS:
+        raise ValueError(
+            f"B must have at most {core.MOST_DEVICE_COLUMNS} columns for device='cuda'; got "
+            f"{columns}"
+        )

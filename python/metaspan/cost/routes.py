@@ -22,10 +22,15 @@ MEMORY_SHARE = 0.8  # share of the available memory that the chosen route may ne
 DISK_RATE = 1e9  # bytes per second that a common disk reads: assumed, not measured
 
 
-def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool) -> str:
+def cheapest_sweep(
+    batch: TaskBatch, method: Method, width: int, losses: bool, device: str = "cpu"
+) -> str:
     """Return the cheapest route of one gradient."""
+    work = work_of_batch(batch, method, width, losses)
+    if device != "cpu":
+        return work.device_route
     # The dual route is left out: its setup pays off only over many rounds.
-    by_name = prices(work_of_batch(batch, method, width, losses))
+    by_name = prices(work)
     return min((n for n in ("vector", "gram") if n in by_name), key=lambda n: by_name[n].round)
 
 
@@ -121,6 +126,8 @@ def chosen_route(config: TrainConfig) -> str | None:
     """Return the route of a run of the arrays engine: the requested route, or the cheapest."""
     if config.route != "auto":
         return config.route
+    if config.device != "cpu":
+        return workload_of(config).device_route
     if config.accumulate == "float32":  # only the vector route has sums in single precision
         return "vector"
     return cheapest(workload_of(config), config.rounds)

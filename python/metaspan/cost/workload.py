@@ -52,6 +52,11 @@ class Workload:
         """Return the same work with a different number of threads."""
         return self if threads == self.threads else replace(self, threads=threads)
 
+    @property
+    def device_route(self) -> str:
+        """The route that takes less time on a device."""
+        return core.device_route(core_method(self.method), self.sizes)
+
     def cost(self, route: str) -> RouteCost:
         """Return the core's counts for the rounds of a run by the given route."""
         return core.route_costs(core_method(self.method), self.sizes, route, self.threads)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .._load import core
 from ..config.config import TrainConfig
+from ..config.devices import core_device
+from ..config.engine_choice import check_device_data
 from ..cost import estimate
 from ..cost.routes import takes_copies
 from ..cost.workload import workload_of
@@ -53,6 +55,8 @@ def open_on(
 
     The dual route (24) computes B from the start and A, so it needs the B of round 0 in `start`.
     """
+    if config.device != "cpu":  # a checkpoint may name a route that no device has
+        check_device_data(batch.is_sparse, config.columns, route=trials.route or "auto")
     takes_all = len(indices) == len(trials.rounds)
     state = {name: part if takes_all else part[indices] for name, part in trials.parts.items()}
     if "A" in state:
@@ -69,6 +73,7 @@ def open_on(
         records=config.record,
         copies=takes_copies(config, trials.route),
         threads=config.threads,
+        device=core_device(config.device),
     )
 
 

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from .._load import core
 from ..config.config import TrainConfig
+from ..config.devices import core_device
 from ..config.sample_law import sample_law
 from ..cost import estimate
+from ..cost.workload import workload_of
 from ..methods import core_method
 from ..tasks import features
 from .full_size import MEMORY, AtFullSize
@@ -36,6 +38,9 @@ class Sampled(AtFullSize):
             w=trials.parts["w"][indices],
             **{name: trials.parts[name][indices] for name in MEMORY if name in trials.parts},
             **drawn_tasks(config, trials, indices),
+            # Only a device generates rows within the Gram route.
+            route="vector" if config.device == "cpu" else workload_of(config).device_route,
+            device=core_device(config.device),
         )
 
     def cost(self, config: TrainConfig) -> estimate.Estimate:

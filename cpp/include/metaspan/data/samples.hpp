@@ -127,9 +127,9 @@ struct TaskSet {
   std::vector<Samples<Scalar>> inner, outer;  // (n,) each; outer may be empty to adapt alone
   const Truth* truth = nullptr;               // of generated rows
   Store<Scalar>* store = nullptr;             // of stored rows
-  // Whether X B, for a far B (see Reach), adds the entries of a sparse row in the order of copies
-  // by bands. Sets without copies need this order too if copies depend on free memory.
-  bool in_order = false;
+  // in_order: X B, for a far B (see Reach), adds the entries of a sparse row in the order of copies
+  // by bands, even without copies. on_device: dense X are in device memory; y never is.
+  bool in_order = false, on_device = false;
   std::vector<double> weights;  // (n,) with mean 1, or empty if all tasks have the weight 1
 
   Index size() const { return static_cast<Index>(inner.size()); }

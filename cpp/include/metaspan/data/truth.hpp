@@ -11,10 +11,12 @@ namespace metaspan {
 /// The true parameters theta_i = B_star w_star + xi_i, from which the responses of generated rows
 /// are computed, (12) and (33).
 struct Truth {
-  Mat B_star_t;       // (k_star, d)
-  Mat minus_heads;    // (n, k_star)  -w_star of the tasks
-  double xi_std = 0;  // standard deviation tau / sqrt(d) of the entries of xi; 0: xi = 0
-  Key xi{};           // stream of standard normals; those of xi are row 0 of each task
+  Mat B_star_t;        // (k_star, d)
+  Mat minus_heads;     // (n, k_star)  -w_star of the tasks
+  double xi_std = 0;   // standard deviation tau / sqrt(d) of the entries of xi; 0: xi = 0
+  Key xi{};            // stream of standard normals; those of xi are row 0 of each task
+  double noise = 0;    // standard deviation of the noise of responses
+  Key noises[2] = {};  // streams of the noise of the inner and the outer sets
 
   /// Subtracts entries [first, first + columns) of theta of a task from u, with `first` even. xi is
   /// generated where it is used, like the rows of X, so no (n, d) array holds it. The rows of a set

@@ -23,8 +23,9 @@ class SampledTasks {
   SampledTasks(const SampledTasks&) = delete;
 
   /// Draws the heads and the noise of a round, and sets the keys of the row generators for the
-  /// round. `heads` (n, k_star) are the heads that the caller passes, or null.
-  void begin_round(Index round, const double* heads);
+  /// round. `heads` (n, k_star) are the heads that the caller passes, or null. A device draws the
+  /// noise by itself, so for a device `draws_noise` is false.
+  void begin_round(Index round, const double* heads, bool draws_noise = true);
 
   const ArraysData<XScalar>& data() const { return data_; }
 

@@ -48,6 +48,16 @@ class RoundMeans {
     }
   }
 
+  /// Copies the same outputs from rows, one for each task.
+  void take_rows(Index first, Index tasks,
+                 const double* omega,     // (tasks, parameters)
+                 const double* adapted,   // (tasks, k)
+                 const double* losses) {  // (3, tasks), or null
+    omegas_.middleRows(first, tasks) = ConstMat(omega, tasks, omegas_.cols());
+    out_.adapted.middleRows(first, tasks) = ConstMat(adapted, tasks, out_.adapted.cols());
+    if (losses != nullptr) out_.losses.middleCols(first, tasks) = ConstMat(losses, 3, tasks);
+  }
+
   /// Computes grad_w, the mean (47) of the omega of all tasks.
   void finish() {
     if (out_.weights.size() > 0) omegas_ = out_.weights.asDiagonal() * omegas_;

@@ -1,0 +1,108 @@
+// Owners of streams, events and pinned memory of a device, which give them back at the end of their
+// lives, also while an exception unwinds the stack.
+#pragma once
+
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include "metaspan/base/cancel.hpp"
+#include "metaspan/cuda/runtime.hpp"
+
+namespace metaspan::cuda {
+
+/// A stream. Its destructor waits for the work on it, so arrays that are declared before the stream
+/// outlive this work.
+class OwnedStream {
+ public:
+  explicit OwnedStream(Runtime& runtime) : runtime_(runtime), stream_(runtime.open_stream()) {}
+  OwnedStream(const OwnedStream&) = delete;
+  ~OwnedStream() {
+    drain();
+    runtime_.close_stream(stream_);
+  }
+
+  Stream get() const { return stream_; }
+  /// Waits for the work on the stream, and ignores its errors.
+  void drain() noexcept {
+    try {
+      runtime_.synchronise(stream_);
+    } catch (...) {  // the error that matters is that of the caller
+    }
+  }
+
+ private:
+  Runtime& runtime_;
+  Stream stream_;
+};
+
+/// A point in a stream, or no point.
+class OwnedEvent {
+ public:
+  OwnedEvent() = default;
+  OwnedEvent(Runtime& runtime, Stream stream)
+      : runtime_(&runtime), event_(runtime.record(stream)) {}
+  OwnedEvent(OwnedEvent&& other) noexcept { swap(other); }
+  OwnedEvent& operator=(OwnedEvent&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~OwnedEvent() {
+    if (runtime_ != nullptr) runtime_->drop(event_);
+  }
+
+  /// Lets a stream wait for the point.
+  void hold(Stream stream) const {
+    if (runtime_ != nullptr) runtime_->wait(stream, event_);
+  }
+  /// Lets the host wait for the point. Throws Cancelled if cancellation is requested meanwhile.
+  void await(Cancel* cancel) const {
+    while (runtime_ != nullptr && !runtime_->is_done(event_)) {
+      if (cancel != nullptr) cancel->poll();
+      throw_if_requested(cancel);
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+  }
+
+ private:
+  void swap(OwnedEvent& other) noexcept {
+    std::swap(runtime_, other.runtime_);
+    std::swap(event_, other.event_);
+  }
+  Runtime* runtime_ = nullptr;
+  Event event_ = nullptr;
+};
+
+/// Pinned memory of the host for `count` numbers, from which a device copies while the host works.
+template <class T>
+class PinnedArray {
+ public:
+  PinnedArray() = default;
+  PinnedArray(Runtime& runtime, std::size_t count)
+      : runtime_(&runtime),
+        data_(count == 0 ? nullptr : static_cast<T*>(runtime.allocate_pinned(count * sizeof(T)))),
+        count_(count) {}
+  PinnedArray(PinnedArray&& other) noexcept { swap(other); }
+  PinnedArray& operator=(PinnedArray&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~PinnedArray() {
+    if (data_ != nullptr) runtime_->release_pinned(data_);
+  }
+
+  T* data() const { return data_; }
+  std::size_t size() const { return count_; }
+
+ private:
+  void swap(PinnedArray& other) noexcept {
+    std::swap(runtime_, other.runtime_);
+    std::swap(data_, other.data_);
+    std::swap(count_, other.count_);
+  }
+  Runtime* runtime_ = nullptr;
+  T* data_ = nullptr;
+  std::size_t count_ = 0;
+};
+
+}  // namespace metaspan::cuda
