@@ -9,9 +9,6 @@
 namespace metaspan::cuda {
 namespace {
 
-/// Warps of a block of advance_trials(), which share the pieces of 32 trials.
-constexpr int kMostWarps = 4;
-
 /// If a trial has more than kMostWarps pieces, they are spread over the grid as long as all trials
 /// together have fewer panels than kFullPanels for each multiprocessor, and the sums of the pieces
 /// have less than kMostSums bytes.

@@ -22,9 +22,14 @@ constexpr auto kLive = static_cast<std::int32_t>(TrialStatus::live);
 
 METASPAN_HD inline Index min_of(Index a, Index b) { return a < b ? a : b; }
 
-/// Returns the number of tasks of a piece of n tasks. Few tasks are pieces of their own, so that a
-/// few thousand trials fill a device; pieces of many tasks have four.
-METASPAN_HD inline Index tasks_of_piece(Index n) { return n > 12 ? 4 : (n + 3) / 4; }
+/// Warps of a block of advance_trials(), which share the pieces of 32 trials.
+constexpr int kMostWarps = 3;
+
+/// Returns the number of tasks of a piece of n tasks. Few tasks make one piece for each warp of a
+/// block, so that a few thousand trials fill a device; pieces of many tasks have four.
+METASPAN_HD inline Index tasks_of_piece(Index n) {
+  return n > 3 * kMostWarps ? 4 : (n + kMostWarps - 1) / kMostWarps;
+}
 
 /// Rows of the memory of a panel, which has the state, and of each warp that works on the panel.
 /// The scratch memory of the algebra and of the distance begins at row 0 of the warp: a round uses
@@ -46,9 +51,9 @@ struct TrialLayout {
 
   AlgebraLayout algebra;
   Index state, gradient, parameters;  // numbers of Z, of grad_B, and of w
-  // Of a panel: Z and w at row 0, the gradient, and the status of the trial.
+  // The memory of a panel has Z and w at row 0, the gradient, and the status of the trial.
   Index total, status, panel_rows;
-  // Of a warp: w_star of the task, and the sums of a piece.
+  // The memory of a warp has, after the scratch memory, w_star of the task and the sums of a piece.
   Index head, sums, own_rows;
 };
 

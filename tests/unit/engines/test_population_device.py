@@ -49,7 +49,7 @@ def assert_device_is_free():
 
 @pytest.mark.parametrize("width", [2, 3, 4])
 @pytest.mark.parametrize("name", METHODS)
-def test_methods(name, width):
+def test_methods_have_the_results_of_the_cpu(name, width):
     settings = SETTINGS | {"width": width, "method": METHODS[name]}
     record = ("dist", "loss_out", "w_norm")
     for more in ({}, {"record": record, "record_every": 3}):
@@ -61,7 +61,7 @@ def test_methods(name, width):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_heads(name):
+def test_heads_have_the_results_of_the_cpu(name):
     tasks = ms.LinearTasks(d=11, k=3, heads=HEADS[name])
     results = [ms.train(tasks, "maml", **SETTINGS, device=device) for device in ("cpu", "cuda")]
     assert_same(*results)

@@ -69,9 +69,9 @@ struct PopulationGradients {
 
 /// The shape of a launch, on which no result depends; tests choose small ones.
 struct LaunchShape {
-  Index warps = 1;        // of a block whose warps serve different trials, at most 4
+  Index warps = 1;        // of a block whose warps serve different trials, at most 3
   Index most_blocks = 0;  // of a grid; 0: by the multiprocessors of the device
-  Index full_panels = 0;  // from so many panels, a block has all pieces of a trial; 0: likewise
+  Index full_panels = 0;  // least panels for which a block has all pieces of a trial; 0: likewise
 };
 
 /// A launch of the kernels.
