@@ -7,6 +7,7 @@
 #include "copy_outputs.hpp"
 #include "distance_math.hpp"
 #include "metaspan/base/parallel.hpp"
+#include "metaspan/cuda/owned.hpp"
 #include "metaspan/cuda/population.hpp"
 #include "metaspan/engines/population.hpp"
 #include "mirror.hpp"
@@ -324,7 +325,7 @@ class Panels {
   Mirror<double> grad_B_, grad_w_;                // (panels, numbers, 32)
   Mirror<double> losses_, adapted_, true_heads_;  // (panels, numbers, 32)
   cuda::DeviceArray<char> workspace_;
-  OwnStream stream_{runtime_};  // is closed before the memory is released
+  cuda::OwnedStream stream_{runtime_};  // ends before the memory is released
 };
 
 class DevicePopulation final : public DeviceTrials {

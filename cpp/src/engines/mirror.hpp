@@ -1,4 +1,4 @@
-// Arrays that the host and a device have copies of, and the stream of a call.
+// Arrays that the host and a device have copies of.
 #pragma once
 
 #include <vector>
@@ -7,21 +7,6 @@
 #include "metaspan/cuda/runtime.hpp"
 
 namespace metaspan {
-
-/// A stream that is closed with its owner, after the work in it is done: memory that the work uses
-/// may be released afterwards.
-class OwnStream {
- public:
-  explicit OwnStream(cuda::Runtime& runtime) : runtime_(runtime), stream_(runtime.open_stream()) {}
-  OwnStream(const OwnStream&) = delete;
-  OwnStream& operator=(const OwnStream&) = delete;
-  ~OwnStream() { runtime_.close_stream(stream_); }
-  cuda::Stream get() const { return stream_; }
-
- private:
-  cuda::Runtime& runtime_;
-  cuda::Stream stream_;
-};
 
 /// An array on the host and its copy on a device.
 template <class T>
