@@ -225,7 +225,7 @@ struct PartResults {
 };
 
 /// Returns element e of a result of a task: the sum of its pieces in order, 0 beyond the samples of
-/// the task. Of a symmetric Gram matrix, the elements on and below the diagonal are computed.
+/// the task. An element above the diagonal of a symmetric Gram matrix is that below the diagonal.
 __device__ double add_pieces(const FirstSweep& sweep, const FirstPlan& plan, const double* parts,
                              const PartResult& result, int task, int e) {
   int row = e / result.columns, column = e % result.columns;

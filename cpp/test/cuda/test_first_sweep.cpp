@@ -11,7 +11,7 @@ struct Shape {
   std::vector<int> in, out;
   Index d;
   int k, k_more;
-  bool has_grams;
+  int grams;       // 1: K, 2: K', 4: X' X'^T
   bool is_shared;  // all tasks share B
   Real type_X, type_B;
   bool is_made = false;
@@ -52,7 +52,7 @@ struct ResultShape {
               : gram == 2 ? most(shape.out)
               : which < 2 ? shape.k
                           : shape.k_more;
-    if (gram != 0 && !shape.has_grams) rows = 0;
+    if (gram != 0 && (shape.grams >> (which - 4) & 1) == 0) rows = 0;
   }
   Index elements() const { return static_cast<Index>(rows) * columns; }
 };
@@ -114,7 +114,9 @@ Numbers run_sweep(const TestSets& sets, const Matrices& matrices, const Shape& s
   sweep.in = sets.inner();
   sweep.out = sets.outer();
   sweep.d = sets.d;
-  sweep.B = {matrices.device_B.data(), shape.type_B, shape.k, matrices.step};
+  if (shape.k > 0) {
+    sweep.B = {matrices.device_B.data(), shape.type_B, shape.k, matrices.step};
+  }
   if (shape.k_more > 0) {
     sweep.more = {matrices.device_more.data(), Real::float64, shape.k_more, 0};
   }
@@ -179,16 +181,18 @@ void test_results_equal_slow_sums(const Shape& shape) {
 void run_all() {
   constexpr Real f64 = Real::float64, f32 = Real::float32;
   const std::vector<int> many(33, 2);
-  test_results_equal_slow_sums({{1}, {}, 1, 1, 0, false, true, f64, f64});
-  test_results_equal_slow_sums({{1, 7, 10}, {5, 1, 8}, 75, 3, 0, true, true, f64, f32});
-  test_results_equal_slow_sums({{6, 3, 6}, {4, 4, 1}, 77, 4, 3, true, true, f32, f64});
-  test_results_equal_slow_sums({many, many, 19, 2, 0, true, true, f64, f64});
-  test_results_equal_slow_sums({{70}, {9}, 21, 33, 0, true, true, f64, f64});
-  test_results_equal_slow_sums({{5, 5}, {}, 1301, 2, 3, true, true, f32, f32});
-  test_results_equal_slow_sums({{20}, {3}, 35, 256, 0, false, true, f64, f64});
-  test_results_equal_slow_sums({{3, 6}, {5, 1}, 77, 2, 1, true, true, f64, f64, true});
-  test_results_equal_slow_sums({{1, 2}, {2, 1}, 130, 1, 0, false, true, f32, f64, true});
-  test_results_equal_slow_sums({{4, 3}, {2, 2}, 34, 1, 0, false, false, f64, f64});
+  test_results_equal_slow_sums({{1}, {}, 1, 1, 0, 0, true, f64, f64});
+  test_results_equal_slow_sums({{1, 7, 10}, {5, 1, 8}, 75, 3, 0, 7, true, f64, f32});
+  test_results_equal_slow_sums({{6, 3, 6}, {4, 4, 1}, 77, 4, 3, 3, true, f32, f64});
+  test_results_equal_slow_sums({many, many, 19, 2, 0, 2, true, f64, f64});
+  test_results_equal_slow_sums({{70}, {9}, 21, 33, 0, 7, true, f64, f64});
+  test_results_equal_slow_sums({{70, 70}, {9, 9}, 18, 10, 0, 3, true, f64, f32});
+  test_results_equal_slow_sums({{5, 5}, {}, 1301, 2, 3, 1, true, f32, f32});
+  test_results_equal_slow_sums({{20}, {3}, 35, 256, 0, 0, true, f64, f64});
+  test_results_equal_slow_sums({{3, 6}, {5, 1}, 77, 2, 1, 7, true, f64, f64, true});
+  test_results_equal_slow_sums({{1, 2}, {2, 1}, 130, 1, 0, 0, true, f32, f64, true});
+  test_results_equal_slow_sums({{4, 3}, {2, 2}, 34, 1, 0, 0, false, f64, f64});
+  test_results_equal_slow_sums({{4, 3}, {2, 2}, 34, 0, 0, 5, true, f32, f64});
 }
 
 }  // namespace

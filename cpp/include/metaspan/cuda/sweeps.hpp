@@ -17,7 +17,7 @@ enum class Real : int { float64, float32 };
 struct SampleSet {
   const void* X;             // `stride` numbers between rows; ignored if rows are generated
   std::ptrdiff_t stride;     // in numbers
-  std::ptrdiff_t first_row;  // of the set among the stacked rows of the block
+  std::ptrdiff_t first_row;  // of the set in stacked arrays
   int m;
   int task;              // number of the task in the block; selects its column in panels
   std::uint32_t number;  // of the task in the round, for generated rows
@@ -33,8 +33,9 @@ struct RowLaw {
   const double* radii;   // (stacked rows,) device: radii of the rows; null: 1
 };
 
-/// The sets of one loop, or of both loops, of a block of tasks. The stacked rows of a block are the
-/// rows of its sets in order: first_row of a set is the sum of m over the sets before it.
+/// The sets of one loop, or of both loops, of a block of tasks. Stacked arrays have a row for each
+/// row of all sets. The rows of a set follow those of the set before it in the block; the first set
+/// of the block may begin at any row of the stacked arrays.
 struct SampleBlock {
   const SampleSet* sets;  // (n,) device
   int n;
@@ -68,8 +69,8 @@ enum class Layout : int { panels, rows };
 struct FirstSweep {
   SampleBlock in, out;
   std::ptrdiff_t d;
-  TallMatrix B;     // k from 1 to 256
-  TallMatrix more;  // (d, k_more) further columns; null data for none
+  TallMatrix B;     // k from 1 to 256; null data with k = 0 for Gram matrices alone
+  TallMatrix more;  // (d, k_more) further columns; null data with k = 0 for none
   Layout layout;
   double* Z_in;      // (most_in k) elements of a task, or (rows_in, k)
   double* Z_out;     // (most_out k), or (rows_out, k)
