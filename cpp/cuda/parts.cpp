@@ -15,7 +15,7 @@ const Module& module() {
 
       &population(),
 
-      nullptr,  // collapsed
+      &collapsed(),
 
       &random_numbers(),
   };

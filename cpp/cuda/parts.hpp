@@ -21,6 +21,9 @@ Population& population();
 /// The task algebra on panels of tasks.
 Algebra& algebra();
 
+/// Rounds of the collapsed engine.
+Collapsed& collapsed();
+
 /// All parts, for the core.
 const Module& module();
 

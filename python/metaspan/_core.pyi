@@ -566,6 +566,7 @@ class Run:
         trials: Sequence[int],
         rounds: Sequence[int],
         records: Sequence[str],
+        device: Device | None = None,  # computes the gradients; None: the CPU
     ) -> Run: ...
     @staticmethod
     def limit(

@@ -17,7 +17,7 @@ ON_CUDA = {
     # A thread of the device owns a trial.
     "population": True,
     # A thread of the device owns a column of a trial.
-    "collapsed": False,
+    "collapsed": True,
     # One small problem a round, for which a device is too wide.
     "limit": False,
 }

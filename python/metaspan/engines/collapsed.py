@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .._load import core
 from ..config.config import TrainConfig
+from ..config.devices import core_device
 from ..config.sample_law import sample_law
 from ..methods import core_method
 from .coordinates import InCoordinates
@@ -25,5 +26,6 @@ class Collapsed(InCoordinates):
             R=parts["R"][indices],
             w=parts["w"][indices],
             kept=config.k_star + tracked,
+            device=core_device(config.device),
             **drawn_tasks(config, trials, indices),
         )
