@@ -26,3 +26,8 @@ ENGINES: dict[str, Engine] = {
 def engine_of(config: TrainConfig) -> Engine:
     """Return the engine that runs a configuration."""
     return ENGINES[config.layout.engine]
+
+
+def advances_together(config: TrainConfig) -> bool:
+    """Tell whether all trials of a run advance together, on a device."""
+    return config.device != "cpu" and config.layout.engine in ("population", "collapsed")

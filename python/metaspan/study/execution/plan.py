@@ -10,7 +10,9 @@ from pathlib import Path
 
 from ..._support import check, signals
 from ...build import version_and_level
+from ...config.config import TrainConfig
 from ...config.fit_config import FitConfig
+from ...engines import advances_together
 from ...fit import fit_seconds
 from ...runs.estimate import needs
 from ..design.cells import Cell, configure_cell
@@ -23,6 +25,8 @@ JOB_ITEMS = 32  # most items in a job
 # Largest expected time in seconds of a call of `train` with several seeds of a cell, if the call
 # runs in this process.
 CALL_SECONDS = 1.0
+# Most seeds of a cell in one call on a device, whose trials advance together.
+DEVICE_SEEDS = 2**14
 LONG_SECONDS = 5.0  # if a call is expected to take longer, it writes checkpoints
 START_SECONDS = 1e-3  # seconds that a call of `train` takes besides its rounds
 
@@ -243,23 +247,39 @@ def _split_seeds(
 
     Several short runs are done as trials of one call, because the trials of a call share the
     threads and the fixed cost of the call. A long run has its own call, so that its row is written
-    as soon as the run ends. The name of a checkpoint contains the version of the package and the
+    as soon as the run ends. On a device that advances trials together, all seeds of a cell are the
+    trials of one call. The name of a checkpoint contains the version of the package and the
     instruction-set level, so that a run continues only from a checkpoint with which its results
     keep the same bits.
     """
     config = configure_cell(cell.arguments, trials=1, record=spec.records, threads=threads)
-    predicted = fit_seconds(config) if isinstance(config, FitConfig) else needs(config).seconds
-    seconds = predicted + START_SECONDS
+    together = not isinstance(config, FitConfig) and advances_together(config)
+    seconds = _predict_seconds(config)
     at_once = max(1, int((CALL_SECONDS if in_process else JOB_SECONDS) / seconds))
     maker = version_and_level().replace(" ", "-")
     items = []
-    for run in to_ranges(sorted(seeds)):
-        for start in range(run.start, run.stop, at_once):
-            some = range(start, min(start + at_once, run.stop))
-            file = checkpoints / f"{cell.name}-{start}-{maker}.npz"
-            long = str(file) if seconds > LONG_SECONDS else None
-            items.append(_make_item(cell, some, seconds * len(some), long))
+    for some in _cut(to_ranges(sorted(seeds)), DEVICE_SEEDS if together else at_once):
+        total, longest = seconds * len(some), seconds
+        if together:
+            trials = configure_cell(cell.arguments, trials=some, record=spec.records)
+            total = longest = _predict_seconds(trials)
+        file = checkpoints / f"{cell.name}-{some.start}-{maker}.npz"
+        long = str(file) if longest > LONG_SECONDS else None
+        items.append(_make_item(cell, some, total, long))
     return items
+
+
+def _cut(ranges: Iterable[range], most: int) -> Iterator[range]:
+    """Cut ranges into ranges of at most `most` integers."""
+    for run in ranges:
+        for start in range(run.start, run.stop, most):
+            yield range(start, min(start + most, run.stop))
+
+
+def _predict_seconds(config: TrainConfig) -> float:
+    """Predict the seconds of a call of `train` or `fit`."""
+    predicted = fit_seconds(config) if isinstance(config, FitConfig) else needs(config).seconds
+    return predicted + START_SECONDS
 
 
 def _pack(items: Sequence[Item]) -> Iterator[tuple[Item, ...]]:

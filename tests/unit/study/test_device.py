@@ -1,0 +1,33 @@
+"""Studies with `device="cuda"`: the seeds of a cell are trials of one call."""
+
+import numpy as np
+import pytest
+
+import metaspan as ms
+from metaspan.study.execution import work
+
+pytestmark = pytest.mark.cuda
+
+
+@pytest.mark.parametrize("samples", [{}, {"m_in": 3, "m_out": 3}], ids=["population", "collapsed"])
+def test_seeds_of_a_cell_go_to_the_device_together(tmp_path, monkeypatch, samples):
+    calls = []
+
+    def run(config):
+        calls.append(len(config.trials))
+        return real(config)
+
+    real = work.run
+    monkeypatch.setattr(work, "run", run)
+    base = {"d": 9, "k": 2, "n": 4, "rounds": 3, "method": "maml", **samples}
+    tables = []
+    for device in ("cpu", "cuda"):
+        study = ms.Study(
+            tmp_path / device, {**base, "device": device}, {"alpha": [0.05, 0.1]}, seeds=7
+        )
+        calls.clear()
+        assert study.run(progress=False).complete
+        tables.append(study.table())
+    assert calls == [7, 7]
+    # The name of a device is part of a cell, but not of the key of its random numbers.
+    np.testing.assert_allclose(tables[1]["dist"], tables[0]["dist"], 1e-9)
