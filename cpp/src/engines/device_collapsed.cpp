@@ -6,6 +6,7 @@
 #include "collapsed_trial.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/cuda/collapsed.hpp"
+#include "metaspan/cuda/owned.hpp"
 #include "mirror.hpp"
 
 namespace metaspan {
@@ -104,7 +105,7 @@ class DeviceCollapsed final : public TrialPanel {
         engines_(static_cast<std::size_t>(width), nullptr),
         shape_(runtime_, like.samples()),
         part_(describe(like)),
-        streams_{OwnStream(runtime_), OwnStream(runtime_)},
+        streams_{cuda::OwnedStream(runtime_), cuda::OwnedStream(runtime_)},
         sums_(runtime_) {
     part_.most_blocks = limits.blocks;
     make_buffers(width * part_.n, limits.columns);
@@ -368,8 +369,8 @@ class DeviceCollapsed final : public TrialPanel {
   Buffer buffers_[kBuffers];
   Index most_columns_ = 0;  // of a part
   // Destroyed first, which waits for the work on the arrays.
-  OwnStream streams_[kBuffers];
-  OwnStream sums_;  // uploads, sums in the span and downloads
+  cuda::OwnedStream streams_[kBuffers];
+  cuda::OwnedStream sums_;  // uploads, sums in the span and downloads
 };
 
 /// The trials of a run in one panel, whose memory lives as long as a call.
