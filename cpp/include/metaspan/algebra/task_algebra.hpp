@@ -32,7 +32,7 @@ class PanelAlgebra {
  public:
   using Columns = typename Design::Columns;
 
-  /// `workspace` has layout.rows rows, and is for Design::width columns.
+  /// `workspace` is a panel (layout.rows, Design::width).
   METASPAN_HD PanelAlgebra(const Method& method, const AlgebraLayout& layout, double* workspace)
       : method_(method), at_(layout), workspace_(workspace) {}
 

@@ -33,7 +33,7 @@ struct CollapsedPart {
   const double* heads;        // (all trials, n, k_star)
 
   Index first_trial, trials, first_task, tasks;
-  int most_blocks;  // of a launch; 0: as many as there is work for
+  int most_blocks;  // of a launch; 0: one for each block of work
 
   METASPAN_HD Index columns() const { return trials * tasks; }
   METASPAN_HD Index panels() const { return ceil_div(columns(), kPanelColumns); }
