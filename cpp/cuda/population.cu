@@ -15,7 +15,7 @@ namespace {
 constexpr Index kFullPanels = 16;
 constexpr std::size_t kMostSums = std::size_t{1} << 28;
 
-constexpr int kMostThreads = kMostWarps * kPanelColumns;
+constexpr int kMostThreads = 32 * kMostWarps;
 constexpr int kBlocksAtOnce = 3;   // of kMostThreads threads, by the registers of a thread
 constexpr Index kMostBlocks = 32;  // of a multiprocessor
 constexpr std::size_t kFreeShared = 48 << 10;  // of a block, without opting in
