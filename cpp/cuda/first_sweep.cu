@@ -197,7 +197,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     double* part = parts + (static_cast<std::ptrdiff_t>(item.task) * plan.pieces + item.piece) *
                                plan.part_numbers();
     finish_tile(quad, sums, lines, [&](int row, int column, double sum) {
-      store_global(part + (4 * item.first_row + row) * 4 * plan.column_quads() +
+      store_global(part + std::ptrdiff_t{4 * item.first_row + row} * 4 * plan.column_quads() +
                        4 * item.first_column + column,
                    sum);
     });
@@ -213,7 +213,7 @@ struct PartResult {
   int gram;                     // 0: the columns are no samples; 1: inner samples; 2: outer samples
   std::ptrdiff_t before;        // elements of a task in the results before this one
 
-  __device__ int elements() const { return rows * columns; }
+  __device__ std::ptrdiff_t elements() const { return std::ptrdiff_t{rows} * columns; }
   __device__ bool is_symmetric() const { return gram == (rows_are_outer ? 2 : 1); }
 };
 
@@ -227,8 +227,8 @@ struct PartResults {
 /// Returns element e of a result of a task: the sum of its pieces in order, 0 beyond the samples of
 /// the task. An element above the diagonal of a symmetric Gram matrix is that below the diagonal.
 __device__ double add_pieces(const FirstSweep& sweep, const FirstPlan& plan, const double* parts,
-                             const PartResult& result, int task, int e) {
-  int row = e / result.columns, column = e % result.columns;
+                             const PartResult& result, int task, std::ptrdiff_t e) {
+  auto row = static_cast<int>(e / result.columns), column = static_cast<int>(e % result.columns);
   const int m = (result.rows_are_outer ? sweep.out : sweep.in).sets[task].m;
   const int m_columns =
       result.gram == 0 ? m : (result.gram == 2 ? sweep.out : sweep.in).sets[task].m;
@@ -239,8 +239,8 @@ __device__ double add_pieces(const FirstSweep& sweep, const FirstPlan& plan, con
     column = swapped;
   }
   const double* part = parts + task * plan.pieces * plan.part_numbers() +
-                       (result.first_row + row) * 4 * plan.column_quads() + result.first_column +
-                       column;
+                       std::ptrdiff_t{result.first_row + row} * 4 * plan.column_quads() +
+                       result.first_column + column;
   double sum = 0;
   for (int piece = 0; piece < plan.pieces; ++piece) {
     sum += load_global(part + piece * plan.part_numbers());
@@ -260,10 +260,10 @@ __global__ void __launch_bounds__(kThreads)
   const int panels = (sweep.in.n + kPanelColumns - 1) / kPanelColumns;
   for (int r = 0; r < results.count; ++r) {
     const PartResult& result = results.list[r];
-    const int chunks = (result.elements() + 31) / 32;
-    for (std::ptrdiff_t item = blockIdx.x; item < static_cast<std::ptrdiff_t>(panels) * chunks;
-         item += gridDim.x) {
-      const int panel = static_cast<int>(item / chunks), e = static_cast<int>(item % chunks) * 32;
+    const std::ptrdiff_t chunks = (result.elements() + 31) / 32;
+    for (std::ptrdiff_t item = blockIdx.x; item < panels * chunks; item += gridDim.x) {
+      const int panel = static_cast<int>(item / chunks);
+      const std::ptrdiff_t e = item % chunks * 32;
       for (int t = warp; t < kPanelColumns; t += kWarps) {
         const int task = panel * kPanelColumns + t;
         const bool exists = task < sweep.in.n && e + lane < result.elements();
@@ -272,11 +272,8 @@ __global__ void __launch_bounds__(kThreads)
       }
       __syncthreads();
       for (int i = warp; i < 32 && e + i < result.elements(); i += kWarps) {
-        store_global(
-            result.out +
-                (static_cast<std::ptrdiff_t>(panel) * result.elements() + e + i) * kPanelColumns +
-                lane,
-            square[lane * kStride + i]);
+        store_global(result.out + (panel * result.elements() + e + i) * kPanelColumns + lane,
+                     square[lane * kStride + i]);
       }
       __syncthreads();
     }
@@ -294,7 +291,7 @@ __global__ void __launch_bounds__(kThreads)
     int r = results.count - 1;
     while (results.list[r].before > element) --r;
     const PartResult& result = results.list[r];
-    const int e = static_cast<int>(element - result.before);
+    const std::ptrdiff_t e = element - result.before;
     const SampleSet& set = (result.rows_are_outer ? sweep.out : sweep.in).sets[task];
     if (result.gram == 0 && e / result.columns >= set.m) continue;
     const std::ptrdiff_t first =
@@ -308,11 +305,11 @@ PartResults list_results(const FirstSweep& sweep, const FirstPlan& plan) {
   PartResults results{};
   const auto add = [&](double* out, bool rows_are_outer, int columns, int first_column, int gram) {
     const int rows = rows_are_outer ? sweep.out.most : sweep.in.most;
-    if (out == nullptr || rows * columns == 0) return;
+    if (out == nullptr || rows == 0 || columns == 0) return;
     results.list[results.count++] = {
         out,          rows,           columns, rows_are_outer ? 4 * plan.in_quads : 0,
         first_column, rows_are_outer, gram,    results.elements};
-    results.elements += rows * columns;
+    results.elements += std::ptrdiff_t{rows} * columns;
   };
   const int more = 4 * quads_of(sweep.B.k), inner = 4 * plan.first_sample;
   const int outer = inner + 4 * plan.in_quads;
