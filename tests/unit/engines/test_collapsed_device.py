@@ -32,7 +32,7 @@ LAWS = {
     "shared": ({}, {"m_out": None, "shared_samples": True}),
     "infinite": ({}, {"m_in": None}),
     "tracked": ({}, {"track_start": True}),
-    "pool of heads": ({"heads": np.linspace(-1.0, 2.0, 30).reshape(15, 2) ** 3}, {}),
+    "pool of heads": ({"heads": np.linspace(-1.0, 1.2, 30).reshape(15, 2) ** 3}, {}),
     "pool": ({}, {"pool": 12}),  # on the arrays of the pool in law
 }
 
