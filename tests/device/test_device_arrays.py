@@ -96,6 +96,19 @@ def test_adapted_heads_agree(method, return_B):
         assert relative_error(found, expected) < 1e-12
 
 
+def test_data_on_disk_have_the_bits_of_data_in_memory(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    B, w, _, batch = build(Case(23, 3, 2, (6,) * 5, (4,) * 5))
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        X = [file.create_dataset(name, data=getattr(batch, name)) for name in ("X_in", "X_out")]
+        stored = ms.TaskBatch(X[0], batch.y_in, X[1], batch.y_out)
+        results = [
+            ms.meta_gradient(B, w, data, "maml", alpha=0.02, device="cuda")
+            for data in (batch, stored)
+        ]
+    np.testing.assert_array_equal(results[0].B, results[1].B)
+
+
 def test_evaluation_on_a_batch():
     B, w, _, batch = build(Case(23, 3, 2, (6,) * 5, (4,) * 5))
     cpu, cuda = (
@@ -172,11 +185,23 @@ def test_checkpoint_continues_on_the_other_device(devices, step, tmp_path):
     np.testing.assert_array_equal(resumed.trace["round"], whole.trace["round"])
 
 
-def test_dual_checkpoint_stays_on_the_cpu(tmp_path):
+def test_device_continues_a_dual_checkpoint(tmp_path):
+    """No device has the dual route; the run continues from its B, if that is all of its state."""
     path = tmp_path / "run.npz"
-    trained("ragged", "anil", "cpu", alpha=0.02, rounds=3, route="dual", checkpoint=path)
+    whole = trained("ragged", STEPS["plain"], "cpu", route="gram")
+    trained("ragged", STEPS["plain"], "cpu", rounds=3, route="dual", checkpoint=path)
+    resumed = trained("ragged", STEPS["plain"], "cuda", checkpoint=path)
+    assert resumed.config.route == "gram"
+    assert relative_error(resumed.B, whole.B) < 1e-11
+    again = trained("ragged", STEPS["plain"], "cuda", rounds=8, checkpoint=path)
+    assert again.trace["round"][-1] == 8
+
+
+def test_device_refuses_a_dual_checkpoint_with_memory(tmp_path):
+    path = tmp_path / "run.npz"
+    trained("ragged", STEPS["memory"], "cpu", rounds=3, route="dual", checkpoint=path)
     with pytest.raises(ValueError, match=r"route must be .* for device='cuda'.*got 'dual'"):
-        trained("ragged", "anil", "cuda", alpha=0.02, checkpoint=path)
+        trained("ragged", STEPS["memory"], "cuda", checkpoint=path)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from ..config.configure import configure
 from ..config.counts import DEFAULT_N
 from ..config.options import DEFAULT_STOP, Checkpoint, Stop
 from ..cost.routes import chosen_route
+from ..cost.workload import workload_of
 from ..engines import engine_of
 from ..engines.trials import LIVE, Trials
 from ..methods import Method
@@ -399,6 +400,8 @@ def run(config: TrainConfig) -> Result:
         open_device()
     journal = None if config.checkpoint is None else Journal(config)
     trials = journal.resume() if journal else None
+    if trials is not None and config.device != "cpu":
+        _leave_dual_route(config, trials)
     config = _with_route(config, trials.route if trials else chosen_route(config))
     if trials is None:
         trials = begin(config)
@@ -429,6 +432,17 @@ def _describe_interruption(interrupted: Result) -> str:
     if path is not None and path.is_file():
         return f"{message}{str(path)!r} holds its state, from which the same call continues"
     return f"{message}.result holds the finished rounds"
+
+
+def _leave_dual_route(config: TrainConfig, trials: Trials) -> None:
+    """Let a device continue a run of the dual route (24), which no device has, from its B.
+
+    A checkpoint of that route does not hold the blocks beside B, (28), so a run with such blocks
+    keeps the route, and is refused when it is opened.
+    """
+    if trials.route == "dual" and "A_memory" not in trials.parts:
+        del trials.parts["A"]
+        trials.route = workload_of(config).device_route
 
 
 def begin(config: TrainConfig) -> Trials:
