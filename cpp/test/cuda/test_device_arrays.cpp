@@ -11,7 +11,7 @@ namespace {
 
 /// A batch of tasks with random numbers, whose rows are further apart than their length.
 struct Numbers {
-  static constexpr Index kTasks = 70, kFeatures = 37, kStride = 40, kColumns = 3;
+  static constexpr Index kTasks = 40, kFeatures = 21, kStride = 24, kColumns = 3;
   std::vector<double> X, y, B, w;
   ArraysData<double> data;
 
@@ -92,7 +92,7 @@ bool are_close(const Row& a, const Row& b) {
   return a.size() == b.size() && error < 1e-12 * largest;
 }
 
-/// Blocks of 32 tasks, which 70 tasks need three of; and blocks of one task.
+/// Blocks of 32 tasks and of the rest; and blocks of one task.
 void test_streams() {
   for (const bool shared : {false, true}) {
     const Numbers numbers(shared);
@@ -100,7 +100,8 @@ void test_streams() {
       const Method method = method_of(adapt_B);
       for (const RouteKind kind : {RouteKind::gram, RouteKind::vector}) {
         const Row expected = on_cpu(kind, method, numbers);
-        for (const double bytes : {2e5, 1.0}) {
+        for (const double bytes : {1e5, 1.0}) {
+          if (bytes == 1.0 && (shared || kind == RouteKind::vector)) continue;
           const Row kept = on_device({&cuda::module(), bytes, true}, kind, method, numbers);
           const Row streamed = on_device({&cuda::module(), bytes, false}, kind, method, numbers);
           check(kept == streamed, "streamed data have the bits of data on the device");
