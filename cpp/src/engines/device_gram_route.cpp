@@ -141,6 +141,20 @@ class DeviceGramRoute final : public DeviceRoute<XScalar, BScalar> {
   BlockQueue<XScalar> queue_;  // ends before the memory above
 };
 
+/// Returns the workspace of the algebra for a block of a round of n tasks, in bytes.
+double algebra_bytes(const cuda::Module& module, const Method& method, const DeviceSizes& sizes,
+                     Index n, double block_bytes) {
+  const Index most = std::min(n, sizes.tasks_of_block(block_bytes));
+  cuda::TaskPanels panels{};
+  panels.in.n = panels.out.n = static_cast<int>(most);
+  panels.in.most = static_cast<int>(sizes.most_in);
+  panels.out.most = static_cast<int>(sizes.most_out);
+  panels.in.rows = most * sizes.most_in;
+  panels.out.rows = most * sizes.most_out;
+  panels.k = static_cast<int>(sizes.k);
+  return static_cast<double>(module.algebra->workspace(panels, method));
+}
+
 }  // namespace
 
 template <class XScalar, class BScalar>
@@ -151,7 +165,9 @@ std::shared_ptr<DeviceRoute<XScalar, BScalar>> make_device_gram_route(const Devi
                                                                       int copies_of_B) {
   DeviceSizes sizes = sizes_of(method, tasks, k, static_cast<Index>(sizeof(BScalar)));
   sizes.more_bytes = DeviceMadeSamples<XScalar>::task_bytes(tasks, sizes);
-  const DevicePlan plan = plan_memory(use, tasks, sizes, n, copies_of_B, real_of<BScalar>());
+  const double algebra = algebra_bytes(*use.module, method, sizes, n, use.block_bytes);
+  const DevicePlan plan =
+      plan_memory(use, tasks, sizes, n, copies_of_B, real_of<BScalar>(), algebra);
   return std::make_shared<DeviceGramRoute<XScalar, BScalar>>(*use.module, method, tasks, sizes, n,
                                                              plan.most, plan.keeps);
 }

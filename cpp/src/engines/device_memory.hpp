@@ -132,8 +132,8 @@ struct DevicePlan {
 
 /// Plans rounds of n tasks. Throws cuda::OutOfDeviceMemory unless `copies_of_B` arrays as large as
 /// B, the products of a block, `more` bytes and two buffers for the features of a block fit in the
-/// free memory. The features stay on the device if all of them fit in `kKept` of the memory that is
-/// left.
+/// free memory. The features stay on the device if all of them take no more than the buffers, or
+/// fit in `kKept` of the memory that is left.
 template <class XScalar>
 DevicePlan plan_memory(const DeviceUse& use, const TaskSet<XScalar>& tasks,
                        const DeviceSizes& sizes, Index n, int copies_of_B, cuda::Real B_type,
@@ -146,9 +146,9 @@ DevicePlan plan_memory(const DeviceUse& use, const TaskSet<XScalar>& tasks,
                        8.0 * static_cast<double>(n * (sizes.parameters + sizes.k + 3)) +
                        sweep_bytes(*use.module->sweeps, sizes, most, real_of<XScalar>(), B_type);
   const auto all = static_cast<double>(DeviceSets<XScalar>::all_bytes(tasks));
-  const double buffers = std::min(all, 2.0 * static_cast<double>(most) * sizes.x_bytes);
+  const double buffers = 2.0 * static_cast<double>(most) * sizes.x_bytes;
   const auto free = static_cast<double>(use.module->runtime->free_bytes());
-  const bool keeps = use.may_keep && all <= kKept * (free - fixed);
+  const bool keeps = use.may_keep && all <= std::max(buffers, kKept * (free - fixed));
   require_memory(*use.module->runtime, sizes, fixed + (keeps ? all : buffers));
   return {most, keeps};
 }

@@ -26,8 +26,8 @@ struct BlockFeatures {
 template <class XScalar>
 class DeviceSets {
  public:
-  /// Whether the features are to be copied once is `resident`; `block_bytes` is the largest number
-  /// of bytes of a block.
+  /// If `resident` is true, all features are copied to the device once. `block_bytes` is the
+  /// largest number of bytes of a block.
   DeviceSets(cuda::Runtime& runtime, const TaskSet<XScalar>& tasks, bool resident,
              std::size_t block_bytes)
       : runtime_(runtime), tasks_(tasks), resident_(resident) {
