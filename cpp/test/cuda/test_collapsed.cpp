@@ -207,7 +207,7 @@ std::vector<Case> cases() {
 
 int main() {
   using namespace metaspan;
-  return test::on_each_mode([] {
+  return test::run_tests([] {
     const std::vector<Case> all = cases();
     for (const Case& run : all) test_rounds(run);
     for (const std::size_t i : {0, 1}) {

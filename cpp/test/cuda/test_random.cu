@@ -409,4 +409,4 @@ void test_random() {
 }  // namespace
 }  // namespace metaspan::cuda
 
-int main() { return metaspan::test::on_each_mode(metaspan::cuda::test_random); }
+int main() { return metaspan::test::run_tests(metaspan::cuda::test_random); }

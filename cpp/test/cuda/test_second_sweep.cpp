@@ -208,4 +208,4 @@ void run_all() {
 }  // namespace
 }  // namespace metaspan::test
 
-int main() { return metaspan::test::on_each_mode(metaspan::test::run_all); }
+int main() { return metaspan::test::run_tests(metaspan::test::run_all); }
