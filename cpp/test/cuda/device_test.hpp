@@ -85,7 +85,8 @@ int run_tests(Tests tests) {
 }
 
 /// Runs tests of the emulator itself on threads of the system and then on fibres; on a card once.
-/// Tests of kernels call run_tests(): without ThreadSanitizer, threads find nothing that fibres miss.
+/// Tests of kernels call run_tests(): without ThreadSanitizer, threads find nothing that fibres
+/// miss.
 template <class Tests>
 int on_each_mode(Tests tests) {
 #if defined(METASPAN_CUDA_EMULATED)

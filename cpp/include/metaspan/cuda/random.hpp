@@ -28,10 +28,10 @@ struct Responses {
   int k;                   // columns of `products`
   const double* products;  // X B_star, in panels (most k) elements of a task, or (rows, k); or,
                            // with k = 1, X theta
-  const double* heads;  // (n, k) w_star at the position of the task; null: y = products + z
-  double noise;         // standard deviation
-  Key keys[2];          // of the noise of the sets of each law
-  double* y;            // panels: (most) elements of a task; rows: (stacked rows,)
+  const double* heads;     // (n, k) w_star at the position of the task; null: y = products + z
+  double noise;            // standard deviation
+  Key keys[2];             // of the noise of the sets of each law
+  double* y;               // panels: (most) elements of a task; rows: (stacked rows,)
 };
 
 /// The true parameters theta_i = B_star w_star + xi_i of (33), for the tasks of a block.
