@@ -31,7 +31,7 @@ template <class Design>
 METASPAN_HD void PanelAlgebra<Design>::measure_others(Design& design) {
   if (!method_.has_outer_part()) {
     push_moves(method_.inner_steps, adapted());
-    design.residual_out(adapted(), terms_, kNoSlot, residual_of(p()));
+    design.residual_out(adapted(), terms(), kNoSlot, residual_of(p()));
   }
   if (!method_.solves_head && !method_.fresh_steps) return;
   double* first = method_.fresh_steps ? row(at_.first_residual) : residual_of(g(0));
@@ -175,7 +175,7 @@ METASPAN_HD void PanelAlgebra<Design>::clip(Design& design) {
   const double* scale = factors;
   for (int a = 0; a < method_.terms(); ++a) {
     const Pair term = term_of_B(a);
-    double* c = row(at_.clipped + a * k());
+    double* c = row(at_.clipped + a * at_.step_k);
     Columns::each_in_column(k(), [=](Index i, int t) { c[i] = scale[t] * term.c[i]; });
     design.add(term.slot, c);
   }

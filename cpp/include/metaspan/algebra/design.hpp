@@ -33,20 +33,21 @@ namespace metaspan {
 //   void add(slot, C);                     adds the term slot c^T of (10) to grad_B, for every task
 // clang-format on
 
-/// A sum of slots, each multiplied by its factors: -alpha sum_l g_l (..) of (6) and, in a backward
-/// step, the terms of Omega, (9). The slots of the sum are always the same ones, so only the
-/// factors are stored.
+/// A sum of slots, each multiplied by its factors: -alpha sum_l g_l (..) of (6) and, in backward
+/// step j, the terms of Omega, (9): X'^T s', then X^T r_bar_i and g_i of i = J - 1 .. j + 1. The
+/// slots follow from the counts, so only the factors are stored, and a call passes two registers.
 template <class Columns>
 struct Terms {
   const double* factors = nullptr;  // (count, width)
   int count = 0;
-  int moves = 0;  // terms of (6); X'^T s' follows, then X^T r_bar_j and g_j of j = J - 1, J - 2, ..
-  int steps = 0;  // J
+  int moves = 0;  // terms of (6); j in a backward step, which has 2 (J - j) - 1 further terms
 
   METASPAN_HD int slot(int t) const {
-    if (t <= moves) return t < moves ? t : steps;
-    const int pair = t - moves - 1, j = steps - 1 - pair / 2;
-    return pair % 2 == 0 ? steps + 1 + j : j;
+    if (t < moves) return t;
+    const int steps = moves + (count - moves + 1) / 2, pair = t - moves - 1;  // J
+    if (pair < 0) return steps;
+    const int i = steps - 1 - pair / 2;
+    return pair % 2 == 0 ? steps + 1 + i : i;
   }
   METASPAN_HD const double* factor(int t) const { return factors + t * Columns::stride; }
 };

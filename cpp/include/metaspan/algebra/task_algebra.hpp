@@ -3,6 +3,7 @@
 // nor the data directly, and it draws no random numbers. Device code compiles it from this source.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "metaspan/algebra/design.hpp"
@@ -84,7 +85,7 @@ class PanelAlgebra {
   METASPAN_HD Pair term(int i) const {
     const Pair term = term_of_B(i);
     if (!method_.clips()) return term;
-    return {term.slot, row(at_.clipped + i * k())};
+    return {term.slot, row(at_.clipped + i * at_.step_k)};
   }
 
   METASPAN_HD const AlgebraLayout& layout() const { return at_; }
@@ -123,9 +124,9 @@ class PanelAlgebra {
   METASPAN_HD bool learns_steps() const { return method_.step_sizes != StepSizes::fixed; }
   /// The memory for B_j^T g_j. With learned step sizes, every step j has memory of its own.
   METASPAN_HD double* pull(int j) const {
-    return row(at_.pulls + (learns_steps() ? j * k() : Index{0}));
+    return row(at_.pulls + (learns_steps() ? j * at_.step_k : Index{0}));
   }
-  METASPAN_HD double* a_bar(int j) const { return row(at_.a_bars + j * k()); }  // (k, width)
+  METASPAN_HD double* a_bar(int j) const { return row(at_.a_bars + j * at_.step_k); }  // (k, width)
   METASPAN_HD double* residual_of(int slot) const { return row(at_.of_slot(slot)); }
   /// The learned step sizes, (k or 1, width), and their gradient.
   METASPAN_HD const double* step_sizes() const { return row(at_.heads + k()); }
@@ -139,6 +140,7 @@ class PanelAlgebra {
   METASPAN_HD int pairs(int j) const;
   METASPAN_HD Pair pair(int i) const;
   METASPAN_HD Pair term_of_B(int i) const;
+  METASPAN_HD Terms<Columns> terms() const { return {row(at_.factors), count_, moves_}; }
   METASPAN_HD void push_term(const double* a, const double* b);
   METASPAN_HD void push_moves(int moves, const double* V);
   METASPAN_HD void subtract_moves(Design& design, int moves, int slot, double* out);
@@ -147,24 +149,31 @@ class PanelAlgebra {
 
   Method method_;
   AlgebraLayout at_;
-  double* workspace_;  // (layout.rows, width)
-  Terms<Columns> terms_;
+  double* workspace_;          // (layout.rows, width)
+  int count_ = 0, moves_ = 0;  // of the terms
 };
 
 /// A PanelAlgebra that owns its workspace. The constructor allocates all memory, for panels of up
 /// to max_m_in and max_m_out rows; calls do not allocate.
 template <class Design>
 class TaskAlgebra : public PanelAlgebra<Design> {
+  // Panels start at cache lines: the loops over panels of one column are short vectors.
+  static constexpr Index kLine = 8;  // numbers
+  static constexpr Index kAlign = ceil_div(kLine, Design::Columns::stride);
+
  public:
   TaskAlgebra(const Method& method, Index k, Index max_m_in, Index max_m_out)
-      : TaskAlgebra(method, AlgebraLayout(method, k, max_m_in, max_m_out)) {}
+      : TaskAlgebra(method, AlgebraLayout(method, k, max_m_in, max_m_out, kAlign)) {}
   TaskAlgebra(TaskAlgebra&&) noexcept = default;  // the workspace keeps its address
 
  private:
   TaskAlgebra(const Method& method, const AlgebraLayout& layout)
       : PanelAlgebra<Design>(method, layout, nullptr),
-        memory_(static_cast<std::size_t>(layout.rows * Design::Columns::stride)) {
-    this->use(memory_.data());
+        memory_(static_cast<std::size_t>(layout.rows * Design::Columns::stride + kLine)) {
+    void* start = memory_.data();
+    std::size_t bytes = memory_.size() * sizeof(double);
+    this->use(
+        static_cast<double*>(std::align(kLine * sizeof(double), sizeof(double), start, bytes)));
   }
   std::vector<double> memory_;
 };

@@ -27,13 +27,14 @@ METASPAN_HD void PanelAlgebra<Design>::push_term(const double* a, const double* 
   double factor[kWidth];
   Columns::dot(k(), a, b, factor);
   for (int t = 0; t < kWidth; ++t) factor[t] *= -method_.alpha;
-  Columns::put(factor, row(at_.factors + terms_.count++));
+  Columns::put(factor, row(at_.factors + count_++));
 }
 
 /// Sets the terms of B_moves V - B V, (6): -alpha sum_{l < moves} (w_l . V) g_l. Empty for ANIL.
 template <class Design>
 METASPAN_HD void PanelAlgebra<Design>::push_moves(int moves, const double* V) {
-  terms_ = {row(at_.factors), 0, moves, at_.steps};
+  count_ = 0;
+  moves_ = moves;
   for (int l = 0; moves_B() && l < moves; ++l) push_term(head(l), V);
 }
 
@@ -65,7 +66,7 @@ METASPAN_HD void PanelAlgebra<Design>::adapt(Design& design) {
     const double* now = head(j);
     double* next = row(at_.head(j + 1));
     push_moves(j, now);
-    design.residual_in(now, terms_, g(j), residual_of(g(j)));
+    design.residual_in(now, terms(), g(j), residual_of(g(j)));
     if (!method_.adapt_head) {
       Columns::copy(k(), now, next);
       continue;
@@ -101,7 +102,7 @@ METASPAN_HD void PanelAlgebra<Design>::gradient(Design& design, bool losses) {
     push_moves(steps, w_J);
     // s' is zero in columns without a task. All results below are linear in s', hence zero in those
     // columns too.
-    design.residual_out(w_J, terms_, p(), residual_of(p()));
+    design.residual_out(w_J, terms(), p(), residual_of(p()));
     design.features(p(), omega);
     subtract_moves(design, steps, p(), omega);
     contribute(design, p(), w_J);  // (8)
@@ -117,7 +118,7 @@ METASPAN_HD void PanelAlgebra<Design>::measure(Design& design) {
   measure_others(design);
   push_moves(at_.steps, adapted());
   double* last = row(at_.scratch_in);
-  design.residual_in(adapted(), terms_, kNoSlot, last);
+  design.residual_in(adapted(), terms(), kNoSlot, last);
   const double* first = at_.steps > 0 ? residual(0) : last;
   if (method_.fresh_steps) first = row(at_.first_residual);
   const double* s = residual_of(p());
@@ -158,7 +159,7 @@ METASPAN_HD void PanelAlgebra<Design>::step_back(Design& design, int j) {
     push_term(w_J, w_j);
     for (int i = 0; i < pairs(j); ++i) push_term(pair(i).c, w_j);
   }
-  design.product_in(a_bar_j, terms_, g_bar(j), residual_of(g_bar(j)));
+  design.product_in(a_bar_j, terms(), g_bar(j), residual_of(g_bar(j)));
 
   // omega += B_j^T X^T r_bar [- alpha Omega^T g_j]
   design.features(g_bar(j), scratch);
