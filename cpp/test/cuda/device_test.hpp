@@ -65,6 +65,16 @@ std::uint64_t bytes_written([[maybe_unused]] const cuda::DeviceArray<T>& array) 
 #endif
 }
 
+/// Whether the threads of a kernel are threads of the system, which are slow: tests then run the
+/// shapes that launch every kernel, and leave the others to fibres.
+inline bool is_slow() {
+#if defined(METASPAN_CUDA_EMULATED)
+  return emulator::mode() == emulator::Mode::threads;
+#else
+  return false;
+#endif
+}
+
 /// Runs tests and returns the number of failures, the exit status of a test: on a card if there is
 /// one; on the emulator, where a test that leaves device memory allocated fails.
 template <class Tests>

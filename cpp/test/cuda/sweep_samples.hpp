@@ -16,16 +16,6 @@ namespace metaspan::test {
 using Index = std::ptrdiff_t;
 using Numbers = std::vector<double>;
 
-/// Whether the threads of a kernel are threads of the system, which are slow: tests then run the
-/// shapes that launch every kernel, and leave the others to fibres.
-inline bool is_slow() {
-#if defined(METASPAN_CUDA_EMULATED)
-  return emulator::mode() == emulator::Mode::threads;
-#else
-  return false;
-#endif
-}
-
 /// Returns `count` numbers in (-1, 1), rounded to float so that both storages hold the same ones.
 inline Numbers make_numbers(Index count, unsigned seed) {
   Numbers numbers;

@@ -209,8 +209,9 @@ int main() {
   using namespace metaspan;
   return test::run_tests([] {
     const std::vector<Case> all = cases();
-    for (const Case& run : all) test_rounds(run);
-    for (const std::size_t i : {0, 1}) {
+    // All methods run the same kernels, so two of them show ThreadSanitizer every access.
+    for (std::size_t i = 0; i < (test::is_slow() ? 2 : all.size()); ++i) test_rounds(all[i]);
+    for (std::size_t i = 0; !test::is_slow() && i < 2; ++i) {
       Case large = all[i];
       large.n = 70;
       test_cuts_change_no_bit(large);

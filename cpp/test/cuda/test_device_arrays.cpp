@@ -125,16 +125,6 @@ void test_cancellation() {
   check(cancelled, "a requested round is cancelled");
 }
 
-/// Whether every thread of a device is one of the system, as ThreadSanitizer needs. The tests of
-/// the kernels look for races on their own; here it watches the threads of the host.
-bool is_slow() {
-#if defined(METASPAN_CUDA_EMULATED)
-  return emulator::mode() == emulator::Mode::threads;
-#else
-  return false;
-#endif
-}
-
 }  // namespace
 }  // namespace metaspan::test
 
