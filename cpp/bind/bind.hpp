@@ -15,5 +15,8 @@ void bind_sweeps(pybind11::module_& module);    // the gradient of one round on 
 void bind_row_products(pybind11::module_& module);  // products of all rows with matrices
 void bind_in_law(pybind11::module_& module);   // draws of random samples, for tests of their law
 void bind_engines(pybind11::module_& module);  // runs, and the costs of rounds
+// Arrays in device memory, and products with the rows of a batch on a device.
+void bind_device_arrays(pybind11::module_& module);
+void bind_device_rows(pybind11::module_& module);
 
 }  // namespace metaspan::bind

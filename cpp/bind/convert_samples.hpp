@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "convert.hpp"
+#include "device_array.hpp"
 #include "metaspan/algebra/method.hpp"
 #include "python_store.hpp"
 
@@ -68,8 +69,29 @@ Samples<Scalar> as_sparse_samples(const py::tuple& X, const py::array& y, Index 
           static_cast<const Scalar*>(y.data()), m};
 }
 
+/// Converts one dense data set whose X (m, d) is in device memory, and whose y (m,) is not.
+template <class Scalar>
+Samples<Scalar> as_device_samples(const DeviceArray& X, const py::array& y, Index d) {
+  require(X.holds<Scalar>() && holds<Scalar>(y), "all data must have one dtype");
+  require(X.axes() == 2 && y.ndim() == 1 && X.shape[0] == y.shape(0) && X.shape[1] == d,
+          "X must be (m, d) and y (m,)");
+  require(X.has_contiguous_rows() && (y.shape(0) <= 1 || y.strides(0) == sizeof(Scalar)),
+          "rows must be contiguous");
+  return {DenseRows<Scalar>{X.numbers<Scalar>(), X.strides[0]},
+          static_cast<const Scalar*>(y.data()), X.shape[0]};
+}
+
+/// Whether X, a stack or a sequence with one item per task, is in device memory.
+inline bool is_on_device(const py::object& X) {
+  if (py::isinstance<DeviceArray>(X)) return true;
+  if (!py::isinstance<py::list>(X) && !py::isinstance<py::tuple>(X)) return false;
+  const auto tasks = py::reinterpret_borrow<py::sequence>(X);
+  return tasks.size() > 0 && py::isinstance<DeviceArray>(tasks[0]);
+}
+
 /// Converts the sets of n tasks: either a stack X (n, m, d) with y (n, m), or a sequence of n
-/// matrices X (m_i, d) or n sets of sparse rows, with a sequence of n arrays y (m_i,).
+/// matrices X (m_i, d), in host or in device memory, or n sets of sparse rows, with a sequence of n
+/// arrays y (m_i,).
 template <class Scalar>
 std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::object& y, Index d) {
   std::vector<Samples<Scalar>> sets;
@@ -78,7 +100,13 @@ std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::objec
     // allocated longer than the views are used.
     const py::list all_X(X), all_y(y);
     require(all_X.size() == all_y.size(), "X and y must have the same number of sets");
+    const bool on_device = is_on_device(X);
     for (std::size_t i = 0; i < all_X.size(); ++i) {
+      if (on_device) {
+        sets.push_back(as_device_samples<Scalar>(all_X[i].cast<const DeviceArray&>(),
+                                                 all_y[i].cast<py::array>(), d));
+        continue;
+      }
       const bool sparse = py::isinstance<py::tuple>(all_X[i]);
       require(
           (sparse || py::isinstance<py::array>(all_X[i])) && py::isinstance<py::array>(all_y[i]),
@@ -156,6 +184,9 @@ Data<Scalar> as_data(const py::object& data, Index d) {
   const bool has_outer = !y_out.is_none();
   if (reader.is_none()) {
     tasks.inner = as_sample_sets<Scalar>(data.attr("X_in"), y_in, d);
+    tasks.on_device = is_on_device(data.attr("X_in"));
+    require(!has_outer || tasks.on_device == is_on_device(data.attr("X_out")),
+            "all sets must be in device memory, or none");
     if (has_outer) tasks.outer = as_sample_sets<Scalar>(data.attr("X_out"), y_out, d);
   } else {
     tasks.inner = as_stored_sets<Scalar>(y_in, 0);
@@ -187,12 +218,23 @@ class Batch {
   const py::object& arrays() const { return arrays_; }
 
   /// Returns body(x, tasks), where x has the scalar type of the data, and `tasks` is the TaskSet of
-  /// the data.
+  /// the data, whose X is not in device memory.
   template <class Body>
   auto visit(Body&& body) const {
+    return visit_on(false, std::forward<Body>(body));
+  }
+
+  /// As visit, for code that also takes an X in device memory if it runs on a device.
+  template <class Body>
+  auto visit_on(bool device, Body&& body) const {
+    const auto checked = [&](auto x, const auto& tasks) {
+      require(device || !tasks.on_device,
+              "the tasks are in device memory, which needs device=\"cuda\"");
+      return body(x, tasks);
+    };
     if (const auto* data = std::get_if<Data<double>>(&converted_))
-      return body(double{}, data->tasks);
-    return body(float{}, std::get<Data<float>>(converted_).tasks);
+      return checked(double{}, data->tasks);
+    return checked(float{}, std::get<Data<float>>(converted_).tasks);
   }
 
  private:
@@ -203,7 +245,7 @@ class Batch {
   void pin(const py::object& data) {
     if (py::isinstance<py::array>(data)) {
       pins_.emplace_back(data);
-    } else if (!data.is_none()) {
+    } else if (!data.is_none() && !py::isinstance<DeviceArray>(data)) {
       for (const py::handle item : data) pin(py::reinterpret_borrow<py::object>(item));
     }
   }

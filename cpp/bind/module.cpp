@@ -7,9 +7,11 @@ PYBIND11_MODULE(METASPAN_MODULE, module) {
   bind_device(module);
   bind_random(module);
   bind_geometry(module);
+  bind_device_arrays(module);
   bind_data(module);
   bind_sweeps(module);
   bind_row_products(module);
+  bind_device_rows(module);
   bind_in_law(module);
   bind_engines(module);
 }

@@ -14,7 +14,7 @@ namespace {
 
 /// Returns the first row of every task and the number of rows, (n + 1,), and the responses, (N,).
 py::tuple batch_rows(const Batch& data) {
-  return data.visit([](auto, const auto& tasks) {
+  return data.visit_on(true, [](auto, const auto& tasks) {
     const std::vector<Index> offsets = row_offsets(tasks);
     Array y(offsets.back());
     copy_responses(tasks, y.mutable_data());

@@ -47,7 +47,7 @@ py::dict gradient_arrays(const Method& method, const std::string& route, const p
                          const py::array& w, const Batch& data, int threads, bool losses,
                          const Device* device) {
   const RouteKind kind = as_route(route);
-  return data.visit([&](auto x, const auto& tasks) {
+  return data.visit_on(device != nullptr, [&](auto x, const auto& tasks) {
     return with_scalar(B, [&](auto b) {
       return typed_gradient<decltype(x), decltype(b)>(method, kind, B, w, tasks, losses, threads,
                                                       device);
@@ -91,7 +91,7 @@ py::list typed_products(const py::array& B, const TaskSet<XScalar>& tasks, int t
 /// Checks B and computes the products (5) of all tasks of a batch, by calling the function for the
 /// types of X and B.
 py::list task_products(const py::array& B, const Batch& data, int threads, const Device* device) {
-  return data.visit([&](auto x, const auto& tasks) {
+  return data.visit_on(device != nullptr, [&](auto x, const auto& tasks) {
     require(B.ndim() == 2 && B.shape(0) == tasks.d && (B.flags() & py::array::c_style) != 0,
             "B must be a C-contiguous matrix (d, k)");
     return with_scalar(B, [&](auto b) {

@@ -9,6 +9,8 @@ const Module& module() {
 
       &runtime(),
 
+      &checks(),
+
       &algebra(),
 
       &sweeps(),

@@ -17,6 +17,8 @@ Random& random_numbers();
 
 /// Rounds of many trials on population losses.
 Population& population();
+/// Checks of the user's arrays.
+Checks& checks();
 
 /// The task algebra on panels of tasks.
 Algebra& algebra();

@@ -17,6 +17,7 @@ from ._core_types import (
     CoreMethod,
     CoreStep,
     DataSizes,
+    DeviceCost,
     FeatureLaw,
     HeadLaw,
     HeadMoments,
@@ -91,6 +92,83 @@ class Device:
     def free_bytes(self) -> int: ...
     @property
     def info(self) -> dict[str, Any]: ...
+
+class DeviceArray:
+    """An array in device memory, or a view of one, which shares its memory.
+
+    The array that a capsule of DLPack lends, made for the legacy default stream; `library` is the
+    function that converts an array to the kind of its lender, or None.
+
+    Raises TypeError for a dtype other than float32 and float64, and ValueError for an array
+    elsewhere; the message begins after the name of the argument.
+    """
+
+    def __init__(
+        self, device: Device, capsule: Any, library: Callable[[Any], Any] | None
+    ) -> None: ...
+    @staticmethod
+    def from_numpy(device: Device, numbers: NDArray[Any]) -> DeviceArray:
+        """Copy a C-contiguous array of float32 or float64 numbers to device memory."""
+
+    @property
+    def library(self) -> Callable[[Any], Any] | None: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def is_contiguous(self) -> bool: ...
+    @property
+    def has_contiguous_rows(self) -> bool: ...
+    @property
+    def is_read_only(self) -> bool: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any) -> DeviceArray: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def assign(self, other: DeviceArray) -> None:
+        """Copy the numbers of another array; both are contiguous and of one shape and dtype."""
+
+    def is_finite(self, device: Device) -> bool:
+        """Return whether all numbers are finite; the rows are contiguous."""
+
+    def is_same_view(self, other: DeviceArray) -> bool:
+        """Return whether both have the same memory, shape and strides."""
+
+    def to_numpy(self) -> NDArray[Any]:
+        """Copy the array to NumPy, in C order."""
+
+class DeviceRows:
+    """The rows X (N, d) of a batch on a device: those of each task, inner rows before outer rows.
+
+    Factors have 1 to 256 columns.
+    """
+
+    def __init__(self, device: Device, data: Batch) -> None: ...
+    def features(self, B: F64, threads: int) -> F64:
+        """Compute X B, (N, k)."""
+
+    def combine(self, C: F64, threads: int) -> F64:
+        """Compute X^T C, (d, k), for C (N, k)."""
+
+    def combine_features(
+        self, B: F64, transform: Callable[[F64, int, int], F64], threads: int
+    ) -> F64:
+        """Compute X^T transform(X B), (d, k), as batch_combine_features does."""
+
+    def grams(self, first: int, end: int, threads: int) -> list[F64]:
+        """Compute the Gram matrices of the tasks from `first` to `end`."""
 
 def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     """Return the Philox4x32-10 block of a counter under a key."""
@@ -395,6 +473,20 @@ def route_costs(method: CoreMethod, sizes: DataSizes, route: str, threads: int) 
 
 def device_route(method: CoreMethod, sizes: DataSizes) -> str:
     """Return the route that takes less time on a device: "gram" or "vector"."""
+
+def device_cost(
+    device: Device,
+    route: str,
+    method: CoreMethod,
+    sizes: DataSizes,
+    trials: int,
+    lent: bool,
+    free: float,
+) -> DeviceCost:
+    """Count the work of a round on a device, and the device memory of a run.
+
+    `lent` says that the features are in device memory already; `free` is the free device memory.
+    """
 
 def sampled_cost(
     method: CoreMethod, sizes: DataSizes, in_blocks: bool, threads: int, with_xi: bool = False

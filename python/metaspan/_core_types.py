@@ -162,6 +162,18 @@ class RouteCost(TypedDict):
     copy_bytes: float  # bytes of copies of sparse sets by bands, which are optional
 
 
+class DeviceCost(TypedDict):
+    """The cost of a round at full size on a device, and the device memory of a run."""
+
+    bytes: float  # of device memory that the kernels move
+    flops: float  # of the kernels
+    launches: float  # of kernels
+    host_bytes: float  # of features that a round copies from the host
+    memory: float  # bytes of device memory, except those of features
+    features: float  # bytes of device memory for features
+    keeps: bool  # the features stay on the device
+
+
 class SampledCost(TypedDict):
     """The cost of generating samples, which is added to the cost of the vector route."""
 

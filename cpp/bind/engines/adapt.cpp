@@ -41,7 +41,7 @@ py::tuple typed_adapt(const Method& method, const py::array& B, const py::array&
 /// Runs the inner loop of every task, by calling the function for the types of X and B.
 py::tuple adapt_arrays(const Method& method, const py::array& B, const py::array& w,
                        const Batch& data, bool want_B, int threads, const Device* device) {
-  return data.visit([&](auto x, const auto& tasks) {
+  return data.visit_on(device != nullptr, [&](auto x, const auto& tasks) {
     return with_scalar(B, [&](auto b) {
       return typed_adapt<decltype(x), decltype(b)>(method, B, w, tasks, want_B, threads, device);
     });

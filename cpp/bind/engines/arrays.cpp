@@ -177,7 +177,7 @@ std::unique_ptr<Run> open_arrays(const Method& method, const std::string& route,
                                  const Device* device) {
   require(rounds.size() == trials.size(), "rounds must have one element per trial");
   const ArraysState from = as_state(method, state, trials.size());
-  return data->visit([&](auto x, const auto& tasks) {
+  return data->visit_on(device != nullptr, [&](auto x, const auto& tasks) {
     return with_scalar(from.B, [&](auto b) {
       return open_typed<decltype(x), decltype(b)>(method, route, data, tasks, from, n, seed, trials,
                                                   rounds, records, copies, threads, device);

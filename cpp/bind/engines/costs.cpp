@@ -1,8 +1,10 @@
 // Bindings of the functions that compute the costs of rounds.
+#include "../device.hpp"
 #include "metaspan/algebra/outer_step.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/engines/collapsed.hpp"
 #include "metaspan/engines/device_arrays.hpp"
+#include "metaspan/engines/device_cost.hpp"
 #include "metaspan/engines/limit.hpp"
 #include "metaspan/engines/population.hpp"
 #include "metaspan/engines/spectral.hpp"
@@ -145,6 +147,22 @@ py::dict sampled_costs(const Method& method, const DataSizes& sizes, bool in_blo
   return out;
 }
 
+/// Returns the cost of rounds at full size on a device by the route with the name `route`.
+py::dict device_costs(const Device& device, const std::string& route, const Method& method,
+                      const DataSizes& sizes, Index trials, bool lent, double free) {
+  const DeviceCost cost =
+      device_cost(device.module(), as_route(route), method, sizes, trials, lent, free);
+  py::dict out;
+  out["bytes"] = cost.bytes;
+  out["flops"] = cost.flops;
+  out["launches"] = cost.launches;
+  out["host_bytes"] = cost.host_bytes;
+  out["memory"] = cost.memory;
+  out["features"] = cost.features;
+  out["keeps"] = cost.keeps;
+  return out;
+}
+
 /// Exports the sizes that the estimates of time and memory, and the tests of these estimates, use.
 void bind_sizes(py::module_& module) {
   module.attr("PANEL_TASKS") = kPanelTasks;
@@ -182,6 +200,8 @@ void bind_costs(py::module_& module) {
   module.def("route_costs", &route_costs, py::arg("method"), py::arg("sizes"), py::arg("route"),
              py::arg("threads"));
   bind_device_route(module);
+  module.def("device_cost", &device_costs, py::arg("device"), py::arg("route"), py::arg("method"),
+             py::arg("sizes"), py::arg("trials"), py::arg("lent"), py::arg("free"));
   module.def("sampled_cost", &sampled_costs, py::arg("method"), py::arg("sizes"),
              py::arg("in_blocks"), py::arg("threads"), py::arg("with_xi") = false);
   module.def(

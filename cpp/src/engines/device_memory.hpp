@@ -91,17 +91,24 @@ DeviceSizes sizes_of(const Method& method, const TaskSet<XScalar>& tasks, Index 
   return sizes;
 }
 
-/// Returns the workspace of the sweeps over a block of `most` tasks, in bytes.
-inline double sweep_bytes(const cuda::Sweeps& sweeps, const DeviceSizes& sizes, Index most,
-                          cuda::Real X_type, cuda::Real B_type) {
+/// The sweeps over a block of tasks without their data, of which workspace and work are functions.
+struct SweepShapes {
+  cuda::FirstSweep first;
+  cuda::SecondSweep second;
+};
+
+/// Returns the sweeps over a block of `most` tasks. The second sweep passes over all sets.
+inline SweepShapes shapes_of(const DeviceSizes& sizes, Index most, cuda::Real X_type,
+                             cuda::Real B_type) {
+  static double wanted = 0;  // the place of a result that is computed; nothing is written to it
   const bool outer = sizes.has_outer();
   const auto block = [&](Index m) {
     return cuda::SampleBlock{
         nullptr, static_cast<int>(m > 0 ? most : 0), static_cast<int>(m), most * m, X_type, false,
         {}};
   };
-  double wanted = 0;  // the place of a result that is computed; nothing is written to it
-  cuda::FirstSweep first{};
+  SweepShapes shapes{};
+  cuda::FirstSweep& first = shapes.first;
   first.in = block(sizes.most_in);
   first.out = block(outer ? sizes.most_out : 0);
   first.d = sizes.d;
@@ -111,7 +118,7 @@ inline double sweep_bytes(const cuda::Sweeps& sweeps, const DeviceSizes& sizes, 
   first.K = sizes.computes_K() ? &wanted : nullptr;
   first.K_cross = outer && sizes.needed.K_cross ? &wanted : nullptr;
   first.K_outer = outer && sizes.needed.K_outer ? &wanted : nullptr;
-  cuda::SecondSweep second{};
+  cuda::SecondSweep& second = shapes.second;
   second.block = block(std::max(sizes.most_in, sizes.most_out));
   second.block.n *= sizes.most_out > 0 ? 2 : 1;
   second.block.rows = most * (sizes.most_in + sizes.most_out);
@@ -120,7 +127,15 @@ inline double sweep_bytes(const cuda::Sweeps& sweeps, const DeviceSizes& sizes, 
   second.C = &wanted;
   second.out = &wanted;
   second.type = B_type;
-  return static_cast<double>(std::max(sweeps.workspace(first), sweeps.workspace(second)));
+  return shapes;
+}
+
+/// Returns the workspace of the sweeps over a block of `most` tasks, in bytes.
+inline double sweep_bytes(const cuda::Sweeps& sweeps, const DeviceSizes& sizes, Index most,
+                          cuda::Real X_type, cuda::Real B_type) {
+  const SweepShapes shapes = shapes_of(sizes, most, X_type, B_type);
+  return static_cast<double>(
+      std::max(sweeps.workspace(shapes.first), sweeps.workspace(shapes.second)));
 }
 
 /// How a round uses the memory of a device: the most tasks of a block, and whether the features

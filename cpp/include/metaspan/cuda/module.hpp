@@ -6,6 +6,7 @@
 
 namespace metaspan::cuda {
 
+class Checks;      // checks of the user's arrays, cuda/checks.hpp
 class Algebra;     // the task algebra on panels of tasks, cuda/algebra.hpp
 class Sweeps;      // X B, X^T C, Gram matrices, cuda/sweeps.hpp
 class Population;  // rounds of many trials on population losses, cuda/population.hpp
@@ -16,6 +17,7 @@ class Random;      // random numbers in device memory, cuda/random.hpp
 struct Module {
   const char* version;  // of metaspan; a core uses a module of its own version only
   Runtime* runtime;
+  Checks* checks;
   Algebra* algebra;
   Sweeps* sweeps;
   Population* population;
