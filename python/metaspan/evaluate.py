@@ -22,6 +22,7 @@ from .parameters import check_blocks, check_point, check_solvable, inner_loop
 from .tasks.batch import TaskBatch
 from .tasks.linear import MAX_COUNT, LinearTasks
 from .tasks.moments import moments
+from .tasks.on_device import to_host
 from .theory.risk import (
     ContextLayer,
     HeadMoments,
@@ -307,6 +308,7 @@ def evaluate(
     """
     fixed_penalty = None if ridge is None else check.real("ridge", ridge, 0.0, 1e100)
     chosen = resolve(method, steps, evaluate)
+    B, w = to_host(B), to_host(w)
     check.choice("device", device, DEVICES)
     if isinstance(tasks, TaskBatch):
         if n is not None:

@@ -35,6 +35,7 @@ from .parameters import (
 )
 from .tasks.arrays import Data, check_sets, core_sets, require_finite
 from .tasks.batch import TaskBatch, core_data
+from .tasks.on_device import borrow, is_device_array, like, to_host
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,7 +106,7 @@ def meta_gradient(
     Parameters
     ----------
     B : ndarray of shape (d, k), float32 or float64
-        Representation, C-contiguous.
+        Representation, C-contiguous; or an array of CuPy, PyTorch or JAX in the memory of a GPU.
     w : array_like of shape (k,)
         Head. `LinearAttention` takes its factors A and B in place of `B` and `w`.
     batch : TaskBatch
@@ -134,7 +135,8 @@ def meta_gradient(
     Returns
     -------
     Gradient
-        Gradients, adapted heads and losses.
+        Gradients, adapted heads and losses. For a `B` in the memory of a GPU, gradients of shape
+        (d, k) are arrays of its library.
 
     Raises
     ------
@@ -173,6 +175,7 @@ def meta_gradient(
     if not isinstance(batch, TaskBatch):
         raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
     workers = call.threads or cpus.default_threads()
+    B, w, lent = _to_host(B, w)
     B, w = _check_point(call, B, w, batch.d, workers)
     if device != "cpu":
         check_device_data(batch.is_sparse, B.shape[1], accumulate=accumulate)
@@ -199,7 +202,10 @@ def meta_gradient(
     _require_solved(call, parts["B"])
     if learns_more:
         parts |= split_more(call.method, B.shape[1], parts["w"])
-    return Gradient._of_core(_split(call, parts))
+    parts = _split(call, parts)
+    if lent is not None:
+        parts |= {name: like(lent, parts[name]) for name in ("B", "A") if name in parts}
+    return Gradient._of_core(parts)
 
 
 def population_gradient(
@@ -358,7 +364,8 @@ def adapt(
     heads : ndarray of shape (n, k), float64
         Adapted heads.
     representations : ndarray of shape (n, d, k)
-        Adapted representations, only if `return_B` is true; for ANIL each of them equals `B`.
+        Adapted representations, only if `return_B` is true; for ANIL each of them equals `B`. For a
+        `B` in the memory of a GPU, they are an array of its library.
 
     Raises
     ------
@@ -387,6 +394,7 @@ def adapt(
     heads_tell = moves_head and not data.X.is_sparse
     if want_finite and not heads_tell:
         require_finite(data, ("X", "y"))
+    B, w, lent = _to_host(B, w)
     B, w = _check_point(call, B, w, data.X.d, workers)
     if device != "cpu":
         check_device_data(data.X.is_sparse, B.shape[1])
@@ -410,7 +418,17 @@ def adapt(
     if want_finite and heads_tell and not core.all_finite(heads, 1):
         require_finite(data, ("X", "y"))
     _require_solved(call, heads)
-    return heads if representations is None else (heads, representations)
+    if representations is None:
+        return heads
+    return heads, representations if lent is None else like(lent, representations)
+
+
+def _to_host(B: Any, w: Any) -> tuple[Any, Any, core.DeviceArray | None]:
+    """Copy B and w to NumPy if they are in device memory; return B as it was lent, too."""
+    if not is_device_array(B):
+        return B, to_host(w), None
+    lent = borrow("B", B)
+    return lent.to_numpy(), to_host(w), lent
 
 
 class _Call(NamedTuple):

@@ -96,7 +96,7 @@ def interval(
             f"{type(batch).__name__}: repeat tasks from a distribution by trials="
         )
     bases = _refits(result, batch, refit or _again(result), resamples, generator)
-    B = _orthonormal(np.asarray(result.B, np.float64))
+    B = _orthonormal(np.asarray(result._host_B, np.float64))
     if of == "angles":
         return _angles(B, bases, level)
     aligned = np.array([Q @ _rotation(Q, B) for Q in bases])
@@ -144,7 +144,7 @@ def _risk(
             "loop; got 'adapted'"
         )
     method: Method = AverageRisk() if fitted else result.method
-    B = np.ascontiguousarray(result.B)
+    B = np.ascontiguousarray(result._host_B)
     held_out = split_batch(on, m)
     losses = losses_of_learners((B, result.w), held_out, method, None, result.config.threads)
     values = losses[learner].values
@@ -170,12 +170,12 @@ def _refits(
     result: Result, batch: TaskBatch, refit: Refit, resamples: int, generator: Generator
 ) -> list[F64]:
     """Refit to resampled tasks; return the orthonormal bases (d, k) of the finite refits."""
-    assert result.B is not None
-    shape, bases = result.B.shape, []
+    assert result._host_B is not None
+    shape, bases = result._host_B.shape, []
     for _ in range(resamples):
         tasks = np.sort(generator.integers(0, batch.n, batch.n))
         again = refit(batch.take(tasks.tolist()))
-        B = np.asarray(again.B if isinstance(again, Result) else again, np.float64)
+        B = np.asarray(again._host_B if isinstance(again, Result) else again, np.float64)
         if B.shape != shape:
             raise ValueError(f"refit must return a B of shape {shape}; got {B.shape}")
         if np.isfinite(B).all() and np.linalg.matrix_rank(B) == shape[1]:

@@ -14,6 +14,7 @@ from ..linear_methods import LinearAttention, LinearMAML
 from ..methods import Method
 from ..parameters import check_point
 from ..solved_methods import AltGDmin
+from ..tasks.on_device import to_host
 from .options import CoordinateStart, FittedStart, Init, ZeroStart, column_length
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def resolve_start(
     if isinstance(init, tuple):
         if len(init) != 2:
             raise ValueError(f"init must be a pair (B0, w0); got {len(init)} values")
+        init = (to_host(init[0]), to_host(init[1]))
         if isinstance(method, LinearAttention):
             return _check_pair(init, width, d)
         given, size = _check_arrays(init, width, d)
@@ -141,7 +143,7 @@ def _start_of_result(
     if config.tasks.d != d:
         raise ValueError(f"init must be a Result with d = {d}; got one with d = {config.tasks.d}")
     check_point(method, size)
-    length, B = column_length(Init(), method), result.B
+    length, B = column_length(Init(), method), result._host_B
     if B is not None:
         B = B.astype(np.float64, copy=False)
         check.finite("the B of the Result in init", B, check.threads(None))

@@ -26,6 +26,7 @@ from ..linear_methods import LinearAttention
 from ..methods import Method
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
+from ..tasks.on_device import like
 from .outcome import Outcome, Status
 
 if TYPE_CHECKING:
@@ -153,9 +154,10 @@ class Result:
         with ``d_over_n`` above 0, whose rounds add directions at random. For such a run in
         coordinates, `B` is computed on first access, from the arrays of the start, which must not
         have changed. For all other runs the basis of the coordinates is not fixed and `B` is None;
-        `full_B` draws a representation.
+        `full_B` draws a representation. For tasks in device memory, `B` is an array of the library
+        that lent their features.
         """
-        return None if self._columns is None else self._factor(self._columns, 1)
+        return self._as_lent(self._host_B)
 
     @cached_property
     def A(self) -> NDArray[Any] | None:
@@ -164,7 +166,20 @@ class Result:
         Other methods have no such factor, and raise AttributeError.
         """
         self._require_attention("A")
-        return None if self._columns is None else self._factor(self._columns, 0)
+        return self._as_lent(None if self._columns is None else self._factor(self._columns, 0))
+
+    @cached_property
+    def _host_B(self) -> NDArray[Any] | None:
+        """`B` in host memory."""
+        return None if self._columns is None else self._factor(self._columns, 1)
+
+    def _as_lent(self, array: NDArray[Any] | None) -> NDArray[Any] | None:
+        """Convert an array to the kind of the features of the tasks, if these are on a device."""
+        tasks = self.config.tasks
+        if array is None or not isinstance(tasks, TaskBatch) or tasks.lent is None:
+            return array
+        copied: NDArray[Any] = like(tasks.lent, array)
+        return copied
 
     @cached_property
     def _columns(self) -> NDArray[Any] | None:

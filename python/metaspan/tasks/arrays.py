@@ -12,13 +12,14 @@ from .._core_types import CoreData
 from .._load import core
 from .._support import check
 from .._support.types import F64
-from . import sparse
+from . import on_device, sparse
 from .in_memory import Dense, Ragged
+from .on_device import OnDevice
 from .on_disk import Reader, Stored, as_stored, is_dataset
 from .stacked import StackedRows
 from .storage import PerTask, TaskArrays
 
-Data = NDArray[Any] | Stored | StackedRows | Sequence[Any]
+Data = NDArray[Any] | Stored | StackedRows | core.DeviceArray | Sequence[Any]
 """An array with a leading axis of tasks, or a sequence with an array or SparseRows per task."""
 
 
@@ -62,11 +63,20 @@ def _wrap(data: Any) -> TaskArrays:
         return Dense(data, stacked=True)
     if isinstance(data, (Stored, StackedRows)):
         return data
+    if isinstance(data, core.DeviceArray):
+        return OnDevice(data, stacked=True)
     if all(isinstance(task, np.ndarray) for task in data):
         return Ragged(tuple(data))
-    return PerTask(
-        tuple(Dense(task, stacked=False) if isinstance(task, np.ndarray) else task for task in data)
-    )
+    return PerTask(tuple(map(_wrap_task, data)))
+
+
+def _wrap_task(task: Any) -> TaskArrays:
+    """Wrap the data of one task in the class for their kind of storage."""
+    if isinstance(task, np.ndarray):
+        return Dense(task, stacked=False)
+    if isinstance(task, core.DeviceArray):
+        return OnDevice(task, stacked=False)
+    return task  # type: ignore[no-any-return]
 
 
 def core_sets(
@@ -153,13 +163,15 @@ def require_finite(sets: DataSets, names: tuple[str, str]) -> DataSets:
 
 
 def _check_features(name: str, value: object, dtype: np.dtype[Any] | None) -> Data:
-    """Check features of one dtype: an array or one array per task, in memory, on disk or sparse."""
+    """Check features of one dtype: one array, or one array per task, in any kind of storage."""
     if isinstance(value, StackedRows):
         if value.dtype not in ((np.float32, np.float64) if dtype is None else (dtype,)):
             raise TypeError(f"{name} must be {dtype or 'float32 or float64'}; got {value.dtype}")
         return value
     if sparse.holds_sparse(value):
         return sparse.per_task(name, value, dtype)
+    if on_device.holds_device_arrays(value):
+        return on_device.per_task(name, value, 3, dtype)
     if not isinstance(value, (list, tuple)):
         return as_stored(name, value, 3, dtype) or check.per_task(name, value, 3, dtype)
     tasks: list[NDArray[Any] | Stored] = []
@@ -171,9 +183,11 @@ def _check_features(name: str, value: object, dtype: np.dtype[Any] | None) -> Da
 
 
 def read_responses(name: str, responses: object) -> object:
-    """Read responses that are datasets on disk into memory; return other responses unchanged."""
+    """Copy responses on disk or in device memory to NumPy; return other responses unchanged."""
     if isinstance(responses, (list, tuple)):
         return [read_responses(f"{name}[{i}]", item) for i, item in enumerate(responses)]
+    if on_device.is_device_array(responses):
+        return on_device.borrow(name, responses).to_numpy()
     if not is_dataset(responses):
         return responses
     return Stored(name, check.bare(name, responses)).read()

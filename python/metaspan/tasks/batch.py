@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._load import core
 from .._support import check, cpus
 from .arrays import Data, DataSets, check_sets, core_sets, require_files
+from .on_device import to_host
 from .sparse import Sparsity, sparsity_of
 from .splits import choose_tasks, held_count, normalise_weights, range_tasks, task_indices
 
@@ -29,7 +30,8 @@ class TaskBatch:
         read-only or memory-mapped (`numpy.load` with ``mmap_mode="r"``). An ``h5py.Dataset`` or a
         ``zarr.Array`` stays on disk; see Notes. Sparse features are given, for both sets, as
         sequences of SciPy matrices of shape (m_i, d) in CSR format, with column indices that are
-        sorted and unique within each row.
+        sorted and unique within each row. Arrays of CuPy, PyTorch or JAX in the memory of a GPU
+        stay there; see Notes.
     y_in, y_out : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
         Responses, in the dtype of the features. Responses in a dataset on disk are read into
         memory. Without `X_out` and `y_out`, every task has one data set, which the inner and the
@@ -59,6 +61,11 @@ class TaskBatch:
     not int32. Data that are not copied must not change while the batch is in use. A layout that the
     compiled core cannot use, a masked value, and a quantity with a physical unit raise errors that
     say how to convert the data.
+
+    Features in the memory of a GPU are borrowed by DLPack without a copy, and the work of their
+    library on them is awaited. Such a batch needs ``device="cuda"`` in every function that reads
+    its features. Responses, `B_star`, `heads` and `weights` in the memory of a GPU are copied to
+    the host.
 
     Features on disk may be larger than memory. A round reads features on disk once, in the order of
     the file, in blocks of tasks. A block has 128 MiB or four times the bytes of B, whichever is
@@ -116,15 +123,22 @@ class TaskBatch:
         if outer.X.d != self.d:
             raise ValueError(f"X_out must have {self.d} features, as X_in; got {outer.X.d}")
         rank: int | str = "k"
+        if inner.X.on_device != outer.X.on_device:
+            places = ("device", "host") if inner.X.on_device else ("host", "device")
+            raise TypeError(
+                f"X_out must be in {places[0]} memory, as X_in is; got {places[1]} memory"
+            )
         if self.B_star is not None:
-            B_star = check.matrix("B_star", self.B_star, (self.d, "k"))
+            B_star = check.matrix("B_star", to_host(self.B_star), (self.d, "k"))
             check.orthonormal("B_star", B_star, cpus.default_threads())
             object.__setattr__(self, "B_star", B_star)
             rank = B_star.shape[1]
         if self.heads is not None:
-            object.__setattr__(self, "heads", check.small("heads", self.heads, (self.n, rank)))
+            heads = check.small("heads", to_host(self.heads), (self.n, rank))
+            object.__setattr__(self, "heads", heads)
         if self.weights is not None:
-            object.__setattr__(self, "weights", normalise_weights(self.weights, self.n))
+            weights = normalise_weights(to_host(self.weights), self.n)
+            object.__setattr__(self, "weights", weights)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes for a copy or a pickle, without the object made by the core."""
@@ -390,6 +404,16 @@ class TaskBatch:
         """Whether some features are on disk, in a memory-mapped file or in a dataset."""
         return self._inner.X.on_disk or self._outer.X.on_disk
 
+    @property
+    def on_device(self) -> bool:
+        """Whether the features are in the memory of a device."""
+        return self._inner.X.on_device
+
+    @property
+    def lent(self) -> core.DeviceArray | None:
+        """The features of the first task in device memory; None for features elsewhere."""
+        return self._inner.X.apart()[0].as_passed if self.on_device else None  # type: ignore[no-any-return]
+
     @cached_property
     def mean_sizes(self) -> tuple[float, float]:
         """Mean numbers of samples per task in the inner and in the outer sets."""
@@ -454,9 +478,10 @@ class TaskBatch:
         return self._outer.sizes
 
     def __repr__(self) -> str:
+        kind = ", sparse" if self.is_sparse else ", in device memory" if self.on_device else ""
         return (
             f"TaskBatch({counts_text(self.n, self.m_in, self.m_out)}, "
-            f"d={self.d}, dtype={self.dtype}{', sparse' if self.is_sparse else ''})"
+            f"d={self.d}, dtype={self.dtype}{kind})"
         )
 
 

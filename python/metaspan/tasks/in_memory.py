@@ -30,6 +30,7 @@ class Dense:
     array: NDArray[Any]
     stacked: bool
 
+    on_device: ClassVar[bool] = False
     is_sparse: ClassVar[bool] = False
 
     @property
@@ -138,6 +139,7 @@ class Ragged:
     arrays: tuple[NDArray[Any], ...]
 
     stacked = False
+    on_device = False
     is_sparse = False
 
     @property

@@ -63,6 +63,7 @@ class Stored:
         return self.shape[0]
 
     on_disk = True
+    on_device = False
     is_sparse = False
 
     @property

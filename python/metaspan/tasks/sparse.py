@@ -45,6 +45,7 @@ class SparseRows:
     n = 1
     stacked = False
     on_disk = False
+    on_device = False
     is_sparse = True
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from .._support import check
 from .._support.types import F64, I64
 from . import heads as head_laws
-from . import sparse
+from . import on_device, sparse
 from .arrays import read_responses
 from .on_disk import as_stored
 from .stacked import StackedRows
@@ -118,5 +118,5 @@ def _split_rows(X: Any, edges: I64, ranges: Sequence[slice]) -> Any:
     if sparse.is_sparse(X):
         (rows,) = sparse.per_task("X", [X], None)
         return tuple(rows[part] for part in ranges)
-    features = check.floats("X", X)
+    features = on_device.rows("X", X) if on_device.is_device_array(X) else check.floats("X", X)
     return tuple(features[part] for part in ranges)

@@ -37,6 +37,7 @@ class StackedRows:
 
     stacked = False
     on_disk = True
+    on_device = False
     is_sparse = False
 
     def __len__(self) -> int:

@@ -20,9 +20,9 @@ class TaskArrays(Protocol):
     r"""The features, or the responses, of `n` tasks.
 
     Implementations: `in_memory.Dense` for one array, `in_memory.Ragged` for one array per task,
-    `on_disk.Stored` for a dataset on disk, `stacked.StackedRows` for ranges of its rows,
-    `sparse.SparseRows` for one task with sparse features, and `PerTask` for a sequence of tasks
-    whose kinds of storage may differ.
+    `on_device.OnDevice` for an array in device memory, `on_disk.Stored` for a dataset on disk,
+    `stacked.StackedRows` for ranges of its rows, `sparse.SparseRows` for one task with sparse
+    features, and `PerTask` for a sequence of tasks whose kinds of storage may differ.
     """
 
     @property
@@ -48,6 +48,10 @@ class TaskArrays(Protocol):
     @property
     def on_disk(self) -> bool:
         """Whether some array is on disk, in a memory-mapped file or in a dataset."""
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the arrays are in the memory of a device."""
 
     @property
     def is_sparse(self) -> bool:
@@ -137,6 +141,11 @@ class PerTask:
     def on_disk(self) -> bool:
         """Whether the data of some task are on disk."""
         return any(task.on_disk for task in self.tasks)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the arrays are in the memory of a device."""
+        return self.tasks[0].on_device
 
     @property
     def is_sparse(self) -> bool:
