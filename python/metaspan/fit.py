@@ -57,6 +57,7 @@ def fit(
     stop: Stop | None = DEFAULT_STOP,
     progress: bool | Callable[[int, int], object] = False,
     on_failure: str = "return",
+    device: str = "cpu",
     **options: Any,
 ) -> Result:
     r"""Estimate a representation from the samples of n tasks, drawn once or the user's own.
@@ -122,6 +123,9 @@ def fit(
         What happens if trials diverge or do not converge. "return": the status of the result says
         which trials failed, and one `DivergenceWarning` or `NotConvergedWarning` is issued.
         "raise": `Diverged` or `NotConverged` is raised at the end.
+    device : {"cpu", "cuda"}
+        The device that computes the products with the samples of a batch, or with samples that are
+        generated once and kept. The features must be dense.
     **options : object
         Options of an estimator given by name.
 
@@ -180,6 +184,7 @@ def fit(
         stop=stop,
         progress=progress,
         on_failure=on_failure,
+        device=device,
         **options,
     )
     finished = run_fit(_choose_width(config) if isinstance(width, str) else config)
@@ -269,6 +274,7 @@ def _open(config: FitConfig, trial: int, checked: bool = True) -> Samples:
         seed=config.seed,
         trial=trial,
         threads=config.threads,
+        device=config.device,
     )
     if checked:
         algorithm_of(config.method).check(samples, config.width)

@@ -51,7 +51,9 @@ class FitConfig(TrainConfig):
         As passed.
     m_out, d_over_n, init, route, accumulate, pool, shared_samples : object
         Fixed values of fields of `TrainConfig` that have no meaning for a fit.
-    track_start, device, dtype, record_every, checkpoint : object
+    device : str
+        The device that computes products with the samples.
+    track_start, dtype, record_every, checkpoint : object
         As `init`; `dtype` is that of `B`, float64.
     """
 
@@ -67,7 +69,6 @@ class FitConfig(TrainConfig):
     pool: None = field(default=None, init=False, repr=False)
     shared_samples: bool = field(default=False, init=False, repr=False)
     track_start: bool = field(default=False, init=False, repr=False)
-    device: str = field(default="cpu", init=False, repr=False)
     dtype: str = field(default="float64", init=False, repr=False)
     record_every: int = field(default=1, init=False, repr=False)
     checkpoint: None = field(default=None, init=False, repr=False)

@@ -10,6 +10,7 @@ import numpy as np
 from .._support import check
 from ..config.configure import check_trials
 from ..config.counts import DEFAULT_N
+from ..config.devices import DEVICES
 from ..config.fit_config import FitConfig
 from ..config.options import DEFAULT_STOP, Stop
 from ..solved_methods import AltGDmin
@@ -43,6 +44,7 @@ def configure_fit(
     stop: Stop | None = DEFAULT_STOP,
     progress: bool | Callable[[int, int], object] = False,
     on_failure: str = "return",
+    device: str = "cpu",
     **options: Any,
 ) -> FitConfig:
     """Check and resolve the arguments of `fit`; its docstring describes them and the errors."""
@@ -52,6 +54,7 @@ def configure_fit(
     number, m = _check_counts(tasks, n, m)
     size = resolve_width(width, tasks)
     check.choice("engine", engine, ENGINES)
+    check.choice("device", device, DEVICES)
     return FitConfig(
         tasks=tasks,
         method=chosen,
@@ -59,7 +62,7 @@ def configure_fit(
         n=number,
         m_in=m,
         width=size,
-        engine=choose_engine(engine, tasks, chosen, number, m),
+        engine=choose_engine(engine, tasks, chosen, number, m, device=device),
         seed=check.integer("seed", seed, 0, 2**64 - 1),
         trials=check_trials(trials),
         threads=check.threads(threads),
@@ -67,6 +70,7 @@ def configure_fit(
         stop=_check_stop(stop, tasks.k),
         progress=progress if callable(progress) else check.flag("progress", progress),
         on_failure=check.choice("on_failure", on_failure, ("return", "raise")),
+        device=device,
     )
 
 
@@ -120,9 +124,12 @@ def choose_engine(
     estimator: Estimator | AltGDmin,
     n: int,
     m: int | None,
+    *,
+    device: str = "cpu",
 ) -> str:
     """Choose the engine of the samples; raise ValueError if the requested engine cannot run."""
     if isinstance(tasks, TaskBatch):
+        _check_place(tasks, device)
         if engine in ("auto", "arrays"):
             return "arrays"
         raise ValueError(f"engine must be 'auto' or 'arrays' for a batch; got {engine!r}")
@@ -136,12 +143,27 @@ def choose_engine(
         raise ValueError(
             f"engine 'law' needs features that are symmetric under rotations; got {shown}"
         )
+    if device != "cpu" and engine == "law":
+        raise ValueError(
+            "device must be 'cpu' for the engine 'law', whose samples have no axis of size d; got "
+            f"{device!r}"
+        )
+    if device != "cpu":
+        return "sampled"
     if engine != "auto":
         return engine
     assert m is not None
     rows, most = rows_in_law(tasks, estimator, n, m)
     fits = rows <= most and rows + tasks.k <= tasks.d
     return "law" if tasks.is_symmetric and fits else "sampled"
+
+
+def _check_place(batch: TaskBatch, device: str) -> None:
+    """Raise ValueError if the features of a batch are where the device cannot use them."""
+    if batch.on_device and device == "cpu":
+        raise ValueError(f"device must be 'cuda' for tasks in device memory; got {device!r}")
+    if batch.is_sparse and device != "cpu":
+        raise ValueError(f"device must be 'cpu' for sparse features; got {device!r}")
 
 
 def _resolve_records(record: object, k_star: int) -> tuple[str, ...]:

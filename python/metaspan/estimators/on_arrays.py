@@ -47,21 +47,21 @@ class ArraySamples:
 
     def features(self, B: F64) -> F64:
         """Return ``Z = X B``, (N, k), for B (dim, k)."""
-        return core.batch_features(self._data(), _contiguous(B), self.threads)
+        return core.batch_features(self._data(), contiguous(B), self.threads)
 
     def combine(self, C: F64) -> F64:
         """Return ``X^T C``, (dim, k), the sum over all samples, for C (N, k)."""
-        return core.batch_combine(self._data(), _contiguous(C), self.threads)
+        return core.batch_combine(self._data(), contiguous(C), self.threads)
 
     def combine_features(self, B: F64, transform: Transform) -> F64:
         """Return ``X^T transform(X B)``, (dim, k), for B (dim, k)."""
-        B = _contiguous(B)
+        B = contiguous(B)
         product = self._combine_in_core(B, transform)
         if product is not None:
             return product
 
         def rows(Z: F64, first: int, end: int) -> F64:
-            return _contiguous(transform(Z, range(first, end)))
+            return contiguous(transform(Z, range(first, end)))
 
         return core.batch_combine_features(self._data(), B, rows, self.threads)
 
@@ -102,7 +102,7 @@ class ArraySamples:
         firsts = [([_first(side.X).as_passed], [_first(side.y).as_passed]) for side in sides]
         (X_in, y_in), (X_out, y_out) = firsts[0], firsts[-1] if len(firsts) > 1 else (None, None)
         one = TaskBatch(X_in, y_in, X_out, y_out, B_star=batch.B_star, check_finite=False)
-        return ArraySamples(one, self._seed, self._trial, self.threads)
+        return type(self)(one, self._seed, self._trial, self.threads)
 
     def averages(self) -> RowAverages:
         """Return the averages of the two halves of every task; the first half has m // 2 rows."""
@@ -131,7 +131,7 @@ def draw_normals(key: tuple[int, int, int], shape: tuple[int, int], threads: int
     return np.ascontiguousarray(columns.T)
 
 
-def _contiguous(matrix: F64) -> F64:
+def contiguous(matrix: F64) -> F64:
     """Return a matrix in float64 and in C order, copied only if it is not."""
     return np.ascontiguousarray(matrix, dtype=np.float64)
 

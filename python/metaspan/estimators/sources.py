@@ -24,6 +24,7 @@ def open_samples(
     seed: int,
     trial: int,
     threads: int,
+    device: str = "cpu",
 ) -> Samples:
     r"""Open the samples of one trial.
 
@@ -45,6 +46,8 @@ def open_samples(
         Keys of the random numbers.
     threads : int
         Number of threads.
+    device : {"cpu", "cuda"}
+        The device that computes products with the samples.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def open_samples(
         If the samples do not fit into memory; this is checked before they are allocated.
     """
     if isinstance(tasks, TaskBatch):
-        return ArraySamples(tasks, seed, trial, threads)
+        return _on_arrays(tasks, seed, trial, threads, device)
     n, m = counts
     assert m is not None
     if engine == "sampled":
@@ -67,7 +70,12 @@ def open_samples(
         # thousand times.
         if 8 * n * m * tasks.d <= KEPT_BYTES:
             drawn = tasks.sample(n, m, seed=seed, trial=trial, shared_samples=True, threads=threads)
-            return ArraySamples(drawn, seed, trial, threads)
+            return _on_arrays(drawn, seed, trial, threads, device)
+        if device != "cpu":
+            raise ValueError(
+                f"device must be 'cpu' for rows of more than {KEPT_BYTES >> 20} MiB, which every "
+                f"pass generates again; got {device!r}"
+            )
         from .sampled import SampledSamples  # noqa: PLC0415
 
         return SampledSamples(tasks, n, m, seed, trial, threads)
@@ -83,3 +91,12 @@ def open_samples(
         spare=width + SPARE,
         averages_only=algorithm_of(estimator).uses_averages,
     )
+
+
+def _on_arrays(batch: TaskBatch, seed: int, trial: int, threads: int, device: str) -> ArraySamples:
+    """Open the samples of a batch on a device."""
+    if device == "cpu":
+        return ArraySamples(batch, seed, trial, threads)
+    from .on_device import DeviceSamples  # noqa: PLC0415
+
+    return DeviceSamples(batch, seed, trial, threads)

@@ -46,9 +46,12 @@ KINDS: dict[str, type[Any]] = {
     )
 }
 
-# Fields that files of version 0.1 lack, with the values that these fields have for the runs in such
-# files.
-ADDED: dict[str, dict[str, Any]] = {"TrainConfig": {"track_start": False, "d_over_n": None}}
+# Fields that files of earlier versions lack, with the values that these fields have for the runs in
+# such files.
+ADDED: dict[str, dict[str, Any]] = {
+    "TrainConfig": {"track_start": False, "d_over_n": None},
+    "FitConfig": {"device": "cpu"},
+}
 
 # Kinds that users may write in the TOML file of a study.
 TYPED = (
