@@ -44,6 +44,11 @@ class Estimate:
         The parts of the memory in bytes, by name.
     round : str
         Tasks of a round and samples of each task, such as ``"n=10, m_in=5, m_out=infinite"``.
+    device : str
+        Name of the device, or "cpu". The time of a run on a device is a model, which was not
+        calibrated on a card.
+    device_bytes : int
+        Bytes of device memory at the peak, in addition to the arrays that are passed to the run.
     """
 
     engine: str
@@ -54,6 +59,8 @@ class Estimate:
     flops_per_round: float
     bytes: Mapping[str, int]
     round: str = ""
+    device: str = "cpu"
+    device_bytes: int = 0
 
     def __str__(self) -> str:
         lines = [
@@ -62,8 +69,14 @@ class Estimate:
             f"time             {self.seconds:.3g} s ({self.seconds_per_round:.3g} s a round)",
             f"work             {self.flops_per_round:.3g} flops a round",
             f"memory           {_size(self.memory_bytes)}",
+            *(f"  {name:<14} {_size(count)}" for name, count in self.bytes.items()),
         ]
-        return "\n".join(lines + [f"  {name:<14} {_size(n)}" for name, n in self.bytes.items()])
+        if self.device != "cpu":
+            lines += [
+                f"device           {self.device}; the time is a model",
+                f"device memory    {_size(self.device_bytes)}",
+            ]
+        return "\n".join(lines)
 
 
 def in_coordinates(config: TrainConfig) -> Estimate:

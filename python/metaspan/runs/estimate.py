@@ -13,6 +13,7 @@ from ..config.config import TrainConfig
 from ..config.configure import configure
 from ..config.counts import DEFAULT_N, round_text
 from ..config.options import DEFAULT_STOP, Checkpoint, Stop
+from ..cost.device import on_device
 from ..cost.estimate import Estimate
 from ..engines import engine_of
 from ..methods import Method
@@ -86,7 +87,9 @@ def estimate(
     machine; see `show_config`. The first call on a machine measures the rates, which takes about a
     second, and keeps them in a file. On a quiet machine the predicted time is right within a factor
     of two. The predicted time includes neither the time of a user's function of heads or features,
-    nor the fraction of a millisecond that every call takes.
+    nor the fraction of a millisecond that every call takes. With ``device="cuda"``, the estimate
+    also has the device memory; its time is a model of the device, which was not calibrated on a
+    card.
 
     Examples
     --------
@@ -131,4 +134,7 @@ def needs(config: TrainConfig) -> Estimate:
     """Predict the memory and the time of a configured run."""
     counts = config.m_in, config.m_out
     described = round_text(config.tasks, config.n, counts, config.pool, config.d_over_n)
-    return replace(engine_of(config).cost(config), round=described)
+    on_cpu = replace(engine_of(config).cost(config), round=described)
+    if config.device == "cpu":
+        return on_cpu
+    return on_device(config, on_cpu)
