@@ -255,9 +255,18 @@ def population_loss(B: Any, w: Any, task: tuple[Any, Any]) -> Any:
     return 0.5 * ((B @ w - B_star @ head) ** 2).sum()
 
 
-def _torch_peer() -> Peer:
+def _torch_peer(device: str = "cpu") -> Peer:
     torch = importlib.import_module("torch")
-    tensor = torch.from_numpy
+    on_card = device != "cpu"
+
+    def tensor(array: Array) -> Any:
+        return torch.from_numpy(array).to(device)
+
+    def finished(answer: Any) -> Any:
+        """Wait for the card, which works behind the calls."""
+        if on_card:
+            torch.cuda.synchronize()
+        return answer
 
     def meta_gradient(loss, rule, alpha):
         tools = {"grad": torch.func.grad, "vmap": torch.func.vmap, "stop": torch.Tensor.detach}
@@ -274,32 +283,34 @@ def _torch_peer() -> Peer:
 
         def call() -> Trained:
             B, w = tensor(problem.B), tensor(problem.w)
-            generator = torch.Generator().manual_seed(0)
+            generator = torch.Generator(device).manual_seed(0)
             trace = []
             for t in range(rounds):
                 if dist:
                     Q = torch.linalg.qr(B)[0]
                     trace.append(torch.linalg.matrix_norm(B_star - Q @ (Q.T @ B_star), 2))
                 if heads is None:
-                    h = torch.randn(shape, generator=generator, dtype=B.dtype)
+                    h = torch.randn(shape, generator=generator, dtype=B.dtype, device=device)
                 else:
                     h = tensor(heads[t])
                 grad_B, grad_w = grad(B, w, h)
                 B, w = B - steps.beta * grad_B, w - steps.beta * grad_w
-            return Trained(B.numpy(), w.numpy(), torch.stack(trace).numpy() if dist else None)
+            distances = torch.stack(trace).cpu().numpy() if dist else None
+            return Trained(B.cpu().numpy(), w.cpu().numpy(), distances)
 
         return call
 
     def task_gradients(problem, heads, rule, alpha):
         grad = population(tensor(problem.B_star), rule, alpha)
         args = [tensor(part) for part in (problem.B, problem.w, heads)]
-        return lambda: grad(*args)
+        return lambda: finished(grad(*args))
 
     def gradient(data, B, w, rule, alpha):
         grad = meta_gradient(array_loss, rule, alpha)
         inner = (tensor(data.X_in), tensor(data.y_in))
         outer = (tensor(data.X_out), tensor(data.y_out))
-        return lambda: grad(tensor(B), tensor(w), inner, outer)
+        start = (tensor(B), tensor(w))
+        return lambda: finished(grad(*start, inner, outer))
 
     return Peer(name="PyTorch", train=train, gradient=gradient, task_gradients=task_gradients)
 
@@ -365,8 +376,29 @@ def _jax_peer() -> Peer:
 
 def load() -> tuple[list[Peer], dict[str, str]]:
     """Return the list of installed peers, and for each missing peer the reason, by its name."""
+    return _load({"NumPy": _numpy_peer, "JAX": _jax_peer, "PyTorch": _torch_peer})
+
+
+def load_on_card() -> tuple[list[Peer], dict[str, str]]:
+    """Return the peers that compute on a CUDA card, and for each other peer the reason."""
+
+    def torch_peer() -> Peer:
+        if not importlib.import_module("torch").cuda.is_available():
+            raise ImportError("this build of PyTorch finds no card")
+        return _torch_peer("cuda")
+
+    def jax_peer() -> Peer:
+        if importlib.import_module("jax").default_backend() != "gpu":
+            raise ImportError("this build of JAX finds no card")
+        return _jax_peer()
+
+    return _load({"JAX": jax_peer, "PyTorch": torch_peer})
+
+
+def _load(makers: dict[str, Callable[[], Peer]]) -> tuple[list[Peer], dict[str, str]]:
+    """Make the peers that can be made, and name the reasons for the others."""
     installed, missing = [], {}
-    for name, make in (("NumPy", _numpy_peer), ("JAX", _jax_peer), ("PyTorch", _torch_peer)):
+    for name, make in makers.items():
         try:
             installed.append(make())
         except ImportError as error:
