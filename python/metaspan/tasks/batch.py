@@ -106,10 +106,11 @@ class TaskBatch:
         if self.X_out is None:
             object.__setattr__(self, "X_out", self.X_in)
             object.__setattr__(self, "y_out", self.y_in)
-        shares_X = self.X_out is self.X_in
+        shares_X, shares_y = self.X_out is self.X_in, self.y_out is self.y_in
         inner = check_sets(("X_in", self.X_in), ("y_in", self.y_in), None, check_finite)
         X_out = inner.X.as_passed if shares_X else self.X_out
-        outer = check_sets(("X_out", X_out), ("y_out", self.y_out), inner.X.dtype, check_finite)
+        y_out = inner.y.as_passed if shares_y else self.y_out  # not copied to the host again
+        outer = check_sets(("X_out", X_out), ("y_out", y_out), inner.X.dtype, check_finite)
         for side, sets in (("in", inner), ("out", outer)):
             object.__setattr__(self, f"X_{side}", sets.X.as_passed)
             object.__setattr__(self, f"y_{side}", sets.y.as_passed)

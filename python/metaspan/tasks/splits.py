@@ -96,6 +96,8 @@ def range_tasks(X: Any, y: Any, offsets: Any) -> tuple[Any, Any]:
             f"offsets must be a vector of at least two integers; got {check.show(offsets)}"
         )
     edges = edges.astype(np.int64)
+    if on_device.is_device_array(X):
+        X = on_device.rows("X", X)
     shape = tuple(getattr(X, "shape", ()))
     if len(shape) != 2:
         raise ValueError(f"X must have shape (rows, d); got {shape or check.show(X)}")
@@ -118,5 +120,5 @@ def _split_rows(X: Any, edges: I64, ranges: Sequence[slice]) -> Any:
     if sparse.is_sparse(X):
         (rows,) = sparse.per_task("X", [X], None)
         return tuple(rows[part] for part in ranges)
-    features = on_device.rows("X", X) if on_device.is_device_array(X) else check.floats("X", X)
+    features = X if on_device.is_device_array(X) else check.floats("X", X)
     return tuple(features[part] for part in ranges)
