@@ -13,9 +13,9 @@ from ._load import core
 from ._support import check
 from ._support.types import F64
 from .config.devices import core_device
-from .estimators.on_arrays import ArraySamples
 from .estimators.ridge import squared_loo_errors
 from .estimators.solvers import solve_by_cg
+from .estimators.sources import open_arrays
 from .estimators.transforms import scaled_rows
 from .gradients import meta_gradient
 from .linear_methods import LinearAttention
@@ -106,7 +106,7 @@ def losses_of_learners(
     # A penalty is proportional to sigma^2 / (number of samples), and the pooled regression has n
     # times as many samples as one task.
     penalty /= batch.n
-    theta = _pooled(batch, penalty, threads)
+    theta = _pooled(batch, penalty, threads, device)
     pooled = _losses_after((theta, [1.0]), batch, AverageRisk(), threads, device)
     losses["pooled"] = Losses(pooled, penalty)
     return losses
@@ -235,14 +235,14 @@ class _Ridge:
         return Losses(self._losses[:, chosen], float(self._penalties[chosen]))
 
 
-def _pooled(batch: TaskBatch, penalty: float, threads: int) -> F64:
+def _pooled(batch: TaskBatch, penalty: float, threads: int, device: str) -> F64:
     r"""Return the ridge regression (d, 1) of the inner samples of all tasks together.
 
     It minimises the sum of the mean (47) over tasks of the inner losses of :math:`\theta` and
     ``penalty / 2 * ||theta||^2``. Conjugate gradients start at 0, and each step takes one pass over
     X.
     """
-    samples = ArraySamples(TaskBatch._of_sets(batch._inner, None), threads=threads)
+    samples = open_arrays(TaskBatch._of_sets(batch._inner, None), 0, 0, threads, device)
     m = np.diff(samples.offsets)
     weights = np.ones(batch.n) if batch.weights is None else batch.weights
     share = np.repeat(weights / (batch.n * m), m)

@@ -62,7 +62,7 @@ def open_samples(
         If the samples do not fit into memory; this is checked before they are allocated.
     """
     if isinstance(tasks, TaskBatch):
-        return _on_arrays(tasks, seed, trial, threads, device)
+        return open_arrays(tasks, seed, trial, threads, device)
     n, m = counts
     assert m is not None
     if engine == "sampled":
@@ -70,7 +70,7 @@ def open_samples(
         # thousand times.
         if 8 * n * m * tasks.d <= KEPT_BYTES:
             drawn = tasks.sample(n, m, seed=seed, trial=trial, shared_samples=True, threads=threads)
-            return _on_arrays(drawn, seed, trial, threads, device)
+            return open_arrays(drawn, seed, trial, threads, device)
         if device != "cpu":
             raise ValueError(
                 f"device must be 'cpu' for rows of more than {KEPT_BYTES >> 20} MiB, which every "
@@ -93,7 +93,7 @@ def open_samples(
     )
 
 
-def _on_arrays(batch: TaskBatch, seed: int, trial: int, threads: int, device: str) -> ArraySamples:
+def open_arrays(batch: TaskBatch, seed: int, trial: int, threads: int, device: str) -> ArraySamples:
     """Open the samples of a batch on a device."""
     if device == "cpu":
         return ArraySamples(batch, seed, trial, threads)
