@@ -110,6 +110,11 @@ def test_averages_are_those_of_the_cpu(samples, rng):
         close(found, expected)
 
 
+def projector(B):
+    Q = np.linalg.qr(B)[0]
+    return Q @ Q.T
+
+
 def test_memory_is_given_back(rng):
     module = emulator()
     if module is None:
@@ -138,11 +143,12 @@ def test_estimates_are_those_of_the_cpu(rng, name):
         ours = ms.fit(used, name, rounds=2, stop=None, device="cuda")
         expected = ms.fit(host, name, rounds=2, stop=None)
     assert isinstance(ours.B, core.DeviceArray)
-    span = [
-        np.linalg.svd(B @ h.T)[0][:, :2]
-        for B, h in ((ours._host_B, ours.heads), (expected.B, expected.heads))
-    ]
-    np.testing.assert_allclose(span[0] @ span[0].T, span[1] @ span[1].T, rtol=0, atol=1e-6)
+    # The heads of `pooled` are of rank one, so its coefficients do not determine the span of B.
+    for found, right in (
+        (projector(ours._host_B), projector(expected.B)),
+        (ours._host_B @ ours.heads.T, expected.B @ expected.heads.T),
+    ):
+        np.testing.assert_allclose(found, right, rtol=0, atol=1e-8)
     assert ours.config.device == "cuda"
 
 
