@@ -18,6 +18,7 @@ from ..._support import check, identity
 from ...config.config import TrainConfig
 from ...config.configure import configure
 from ...config.counts import DEFAULT_N
+from ...config.devices import DEVICES
 from ...config.fit_config import FitConfig
 from ...config.options import DEFAULT_STOP, Stop
 from ...estimators import names as estimators
@@ -197,7 +198,7 @@ def _configure_fit(
     pool, stop = arguments.get("pool"), arguments.get("stop", DEFAULT_STOP)
     if isinstance(stop, Stop):
         stop = replace(stop, loss_out=None)
-    return configure_fit(
+    config = configure_fit(
         tasks,
         arguments["method"],
         n=arguments.get("n", DEFAULT_N) if pool is None else pool,
@@ -211,6 +212,10 @@ def _configure_fit(
         record=tuple(name for name in record if name in OF_FITS),
         threads=threads,
     )
+    device = check.choice("device", arguments.get("device", "cpu"), DEVICES)
+    # Samples in law have no axis of size d, over which a device would compute products, and a
+    # device must not change the engine of a cell.
+    return config if config.engine == "law" else replace(config, device=device)
 
 
 def method_of(arguments: Mapping[str, Any]) -> Method:
