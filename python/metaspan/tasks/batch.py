@@ -413,7 +413,7 @@ class TaskBatch:
     @property
     def lent(self) -> core.DeviceArray | None:
         """The features of the first task in device memory; None for features elsewhere."""
-        return self._inner.X.apart()[0].as_passed if self.on_device else None  # type: ignore[no-any-return]
+        return self._inner.X.apart()[0].as_passed if self.on_device else None
 
     @cached_property
     def mean_sizes(self) -> tuple[float, float]:
