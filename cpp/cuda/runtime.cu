@@ -1,6 +1,7 @@
 // Memory, copies, streams and events of one device, by the CUDA runtime.
 #include <cuda_runtime.h>
 
+#include <mutex>
 #include <string>
 
 #include "errors.hpp"
@@ -29,7 +30,8 @@ double double_flops(const DeviceInfo& info) {
 
 class CudaRuntime final : public Runtime {
  public:
-  // A sentence for each reason that no device can be used.
+  // A sentence for each reason that no device can be used. A driver takes milliseconds to read the
+  // clocks, so a device is described once.
   DeviceInfo info() const override {
     DeviceInfo info;
     require_success(cudaDriverGetVersion(&info.driver), "tell the version of its driver");
@@ -55,8 +57,12 @@ class CudaRuntime final : public Runtime {
     }
     require_success(error, "be found");
     require_success(cudaGetDevice(&info.ordinal), "be found");
-    describe(info);
-    return info;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (described_.name.empty() || described_.ordinal != info.ordinal) {
+      describe(info);
+      described_ = info;
+    }
+    return described_;
   }
 
   std::size_t free_bytes() override {
@@ -172,6 +178,9 @@ class CudaRuntime final : public Runtime {
     info.is_emulated = true;
 #endif
   }
+
+  mutable std::mutex mutex_;
+  mutable DeviceInfo described_;  // the last device; no name: none yet
 };
 
 }  // namespace
