@@ -19,6 +19,7 @@ constexpr int kMostThreads = 32 * kMostWarps;
 constexpr int kBlocksAtOnce = 3;   // of kMostThreads threads, by the registers of a thread
 constexpr Index kMostBlocks = 32;  // of a multiprocessor
 constexpr std::size_t kFreeShared = 48 << 10;  // of a block, without opting in
+constexpr std::size_t kReserved = 1 << 10;     // of the shared memory of each block, by the device
 constexpr std::size_t kRowBytes = kPanelColumns * sizeof(double);
 
 /// Returns the memory of the thread's block, of `rows` rows, in shared or in device memory.
@@ -184,8 +185,8 @@ class Grid {
     const Index full =
         shape.full_panels > 0 ? shape.full_panels : kFullPanels * info.multiprocessors;
     splits_trials = pieces > kMostWarps && panels < full && sums() <= kMostSums;
-    // Two blocks share a multiprocessor at least.
-    most_shared_ = std::max(kFreeShared, info.shared_bytes / 2);
+    // Two blocks share a multiprocessor, which has kReserved bytes more than one block may take.
+    most_shared_ = std::max(kFreeShared, (info.shared_bytes - kReserved) / 2);
   }
 
   /// A launch of one kernel.
@@ -217,6 +218,8 @@ class Grid {
     return static_cast<std::size_t>(piece_panels * numbers()) * kRowBytes;
   }
   std::size_t gradients() const { return static_cast<std::size_t>(panels * numbers()) * kRowBytes; }
+  /// Most bytes of shared memory of a block, the same in every grid.
+  std::size_t most_shared() const { return most_shared_; }
   /// Numbers of a gradient.
   Index numbers() const { return layout.gradient + layout.parameters; }
 
@@ -315,13 +318,14 @@ class CudaPopulation final : public Population {
     require_launch("add_pieces");
   }
 
-  /// Returns the shared memory of a launch, and lets the kernel have it.
+  /// Returns the shared memory of a launch, and lets the kernel have the most that any launch
+  /// takes: another thread may be about to launch the kernel with more.
   template <class Kernel>
   static std::size_t prepare(Kernel kernel, const Grid& grid, const Grid::Blocks& blocks) {
     if (!grid.is_shared()) return 0;
     if (blocks.bytes > kFreeShared) {
       require_success(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                           static_cast<int>(blocks.bytes)),
+                                           static_cast<int>(grid.most_shared())),
                       "give a kernel its shared memory");
     }
     return blocks.bytes;
