@@ -324,8 +324,8 @@ class DeviceCollapsed final : public Collapsed {
 }  // namespace
 
 Collapsed& collapsed() {
-  static DeviceCollapsed device;
-  return device;
+  static auto* const device_collapsed = new DeviceCollapsed;
+  return *device_collapsed;
 }
 
 }  // namespace metaspan::cuda

@@ -335,8 +335,8 @@ class CudaPopulation final : public Population {
 }  // namespace
 
 Population& population() {
-  static CudaPopulation part;
-  return part;
+  static auto* const device_population = new CudaPopulation;
+  return *device_population;
 }
 
 }  // namespace metaspan::cuda
