@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
+from metaspan.cost import device as device_cost
 from metaspan.study.design.cells import configure_cell
 from metaspan.study.execution import work
 
@@ -63,3 +64,15 @@ def test_fits_in_law_stay_on_the_host():
     assert {config.device for config in engines.values()} == {"cpu"}
     with pytest.raises(ValueError, match="device must be 'cpu' or 'cuda'; got 'gpu'"):
         configure_cell({**base, "device": "gpu"})
+
+
+def test_planning_does_not_open_the_device(tmp_path, monkeypatch):
+    """A plan may be made without a device, and processes may be forked after it."""
+
+    def refuse():
+        raise AssertionError("the device was opened")
+
+    monkeypatch.setattr(device_cost, "open_device", refuse)
+    base = {"d": 9, "k": 2, "n": 4, "rounds": 3, "method": "maml", "device": "cuda"}
+    study = ms.Study(tmp_path, base, {"m_in": [None, 3]}, seeds=2)
+    assert study.run(progress=False).complete

@@ -277,9 +277,14 @@ def _cut(ranges: Iterable[range], most: int) -> Iterator[range]:
 
 
 def _predict_seconds(config: TrainConfig) -> float:
-    """Predict the seconds of a call of `train` or `fit`."""
-    predicted = fit_seconds(config) if isinstance(config, FitConfig) else needs(config).seconds
-    return predicted + START_SECONDS
+    """Predict the seconds of a call of `train` or `fit` on the CPU.
+
+    The prediction for a device would open it, but the process that plans a study may have no
+    device, and processes that are forked from one with an open device cannot use it.
+    """
+    if isinstance(config, FitConfig):
+        return fit_seconds(config) + START_SECONDS
+    return needs(replace(config, device="cpu")).seconds + START_SECONDS
 
 
 def _pack(items: Sequence[Item]) -> Iterator[tuple[Item, ...]]:
