@@ -2,6 +2,7 @@ r"""Loads the device module and opens the device of ``device="cuda"``."""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -34,8 +35,9 @@ def _load_module(names: tuple[str, ...]) -> ModuleType:
 
 
 @cache
-def _open(names: tuple[str, ...]) -> core.Device:
-    return core.Device(_load_module(names).module())
+def _open(names: tuple[str, ...]) -> tuple[core.Device, int]:
+    """Open the device; also return the number of the process that did."""
+    return core.Device(_load_module(names).module()), os.getpid()
 
 
 def open_device() -> core.Device:
@@ -51,9 +53,16 @@ def open_device() -> core.Device:
     ImportError
         If no device module is installed, or if it is of another version.
     RuntimeError
-        If the machine has no driver, an old one, or no device.
+        If the machine has no driver, an old one, or no device, or if this process was forked from
+        a process that had opened the device.
     """
-    return _open(tuple(MODULES))
+    device, process = _open(tuple(MODULES))
+    if process != os.getpid():
+        raise RuntimeError(
+            'device="cuda" cannot be used in a process that was forked after its parent had opened '
+            'the device: start processes by multiprocessing.get_context("spawn")'
+        )
+    return device
 
 
 def use_modules(*names: str) -> None:

@@ -1,6 +1,8 @@
 """The sentences of a device that cannot be used, and the line of show_config()."""
 
 import ctypes
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -80,3 +82,11 @@ def test_machine_without_device_is_one_sentence(count, reason):
             core.Device(module.module())
     finally:
         module.set_devices(1)
+
+
+@pytest.mark.cuda
+def test_process_that_was_forked_is_one_sentence():
+    _device.open_device()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        sentence = pool.submit(_device.describe_device).result()
+    assert sentence.startswith('none (device="cuda" cannot be used in a process that was forked')
