@@ -1,1 +1,1 @@
-"""The device module of metaspan, which `device="cuda"` loads; no interface of its own."""
+"""Holds the device module of metaspan, which `device="cuda"` loads; there is no public interface."""
