@@ -1,15 +1,15 @@
-"""Times rounds on a CUDA card, beside its limits, PyTorch and JAX: `python -m bench.bench_cuda`.
+"""Times rounds on a CUDA card beside PyTorch, JAX and floors: `python -m bench.bench_cuda`.
 
 ::
 
     python -m bench.bench_cuda --json cuda.jsonl --table cuda.txt
     python -m bench.bench_cuda --dry-run   # tiny sizes on the emulated module of the tests
 
-Every computation is compared with its answer at the size at which it is timed: gradients with those
-of NumPy, distances of trials with those on the CPU. The floor of a round is the longer of two
-times: for the bytes of X that its two sweeps read, at the measured rate of copies on the card, and
-for its operations, at the peak of the card for float64 without tensor cores. `bench/cuda.sh` runs
-this file after the tests.
+Every result is checked at the size at which its computation is timed: gradients against those of
+NumPy, distances of trials against those of the CPU. The floor of a round is the longer of two
+times: the bytes of X that its two sweeps read over the measured rate of copies on the card, and its
+operations over the card's float64 peak without tensor cores. `bench/cuda.sh` runs this file after
+the tests.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ CASES = (
     ("maml", Size(d=50_000, k=10, n=20, m_in=50, m_out=50)),
 )
 TINY = (("fo-anil", Size(d=70, k=2, n=3, m_in=2, m_out=3)),)
-COPIED_BYTES = 2**31  # an array that no cache of a card holds
+COPIED_BYTES = 2**31  # of an array that fits in no cache of a card
 OF_BANDWIDTH, OF_PEAK, OVER_PEERS, OVER_CORE = 0.8, 0.6, 2.0, 50.0  # targets
 TRIALS, TRIAL_ROUNDS = 10_000, 200
 
 
 class Card:
-    """The device, its theoretical peak, and its measured rate of copies."""
+    """The device, with its theoretical peak and its measured rate of copies."""
 
     def __init__(self, tiny: bool) -> None:
         self.device = import_module("metaspan._device").open_device()
@@ -55,7 +55,7 @@ class Card:
         self.rate = self._measure_copies(2**20 if tiny else COPIED_BYTES)
 
     def _measure_copies(self, size: int) -> float:
-        """Return the bytes per second that a copy within the card reads and writes."""
+        """Return the bytes per second that a copy within device memory reads and writes."""
         kind = import_module("metaspan._load").core.DeviceArray
         source, target = (kind.from_numpy(self.device, np.ones(size // 8)) for _ in range(2))
         target.assign(source)
@@ -79,7 +79,7 @@ def work_of(method: str, size: Size, itemsize: int) -> tuple[float, float]:
 
 
 def floor_of(method: str, size: Size, card: Card, itemsize: int) -> tuple[float, str, float]:
-    """Return the least seconds of a round, the limit that decides, and the target as a share."""
+    """Return the floor in seconds, the limit that determines it, and the target as a share of it."""
     moved, flops = work_of(method, size, itemsize)
     reading, computing = moved / card.rate, flops / card.flops
     if computing > reading:
@@ -163,7 +163,7 @@ def _round_figures(
 
 
 def streamed(options: Options, cases: tuple[tuple[str, Size], ...]) -> list[Figure]:
-    """Time a gradient whose data are copied to the card in the call."""
+    """Time a gradient whose call copies the data to the card."""
     method, size = cases[0]
     inputs = problem(size)
     call = partial(
@@ -180,7 +180,7 @@ def streamed(options: Options, cases: tuple[tuple[str, Size], ...]) -> list[Figu
 
 
 def trials(options: Options, count: int, length: int) -> list[Figure]:
-    """Time many trials of d = 20, n = k = 3 on population losses, beside one core of the CPU."""
+    """Time many trials with d = 20 and n = k = 3 on population losses, beside one CPU core."""
     figures = []
     for method in ("fo-anil", "maml"):
         tasks, settings = ms.LinearTasks(d=20, k=3), {"alpha": 0.1, "beta": 0.05, "n": 3}
@@ -190,7 +190,7 @@ def trials(options: Options, count: int, length: int) -> list[Figure]:
         on_card = partial(run, rounds=length, trials=count, device="cuda")
         ends = [result.trace["dist"][..., -1] for result in (on_card(), on_core())]
         off = relative(np.ravel(ends[0])[:few], np.ravel(ends[1]))
-        assert off < 1e-9, f"{method}: distances on the card are {off} away from the CPU"
+        assert off < 1e-9, f"{method}: distances on the card differ from those of the CPU by {off}"
         timings = side_by_side({"card": on_card, "core": on_core}, options.repeats)
         speeds = {
             "card": count * length / timings["card"].median,

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds the device module for the card of this machine, tests it, checks it with compute-sanitizer,
-# and times it: one command, under eight minutes on a machine with eight cores.
+# Builds the device module for a card, tests it, checks it with compute-sanitizer, and times it.
+# Takes less than eight minutes on a machine with eight cores. Unverified on a card.
 #
 #   bench/cuda.sh [FOLDER]            # leaves cuda.jsonl, cuda.txt and the logs in FOLDER
 #   bench/cuda.sh --dry-run [FOLDER]  # prints the steps, and runs the benches on the emulated module
 #
-# CUDA_ARCHITECTURE names the card, 90 by default (H100, H200); 80 is an A100. PYTHON is the
-# interpreter that makes the environment. PyTorch and JAX are measured where that interpreter has
-# them, with the builds that find the card.
+# CUDA_ARCHITECTURE is the compute capability of the card: 90 by default (H100, H200), 80 for an
+# A100. PYTHON is the interpreter that makes the environment. PyTorch and JAX are measured if that
+# interpreter has builds of them that find the card.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,7 +22,7 @@ python=${PYTHON:-python3}
 sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
 mkdir -p "$out"
 
-# step NAME LIMIT COMMAND...: runs a command with a limit in seconds, and keeps its output.
+# step NAME LIMIT COMMAND...: runs a command for at most LIMIT seconds, and keeps its output.
 step() {
   local name=$1 limit=$2 began=$SECONDS
   shift 2
@@ -43,7 +43,7 @@ step() {
 failed=no
 total=470  # seconds of all steps
 
-# each PROGRAM...: runs every program of the kernel tests, after the words of PROGRAM.
+# each PREFIX...: runs every program of the kernel tests as the last argument of the command PREFIX.
 each() {
   local program
   for program in "$out"/tests/cpp/test/cuda/test_cuda_*; do

@@ -1,15 +1,12 @@
-"""Writes the table of bytes, operations and floors of docs/cuda.md: `python -m bench.cuda_model`.
+"""Writes the table of floors in docs/cuda.md: `python -m bench.cuda_model`.
 
 ::
 
     python -m bench.cuda_model            # writes the table, from the counts of the emulated module
     python -m bench.cuda_model --check    # fails if the table differs
 
-The bytes and operations of a round are those that the device module counts for its kernels, which
-the tests compare with the counters of the emulator. The floor counts only the bytes of X, once for
-each sweep over it, and only the operations that the equations need. Times are bytes divided by the
-bandwidth of a card, or operations divided by its float64 peak without tensor cores, whichever is
-longer: a model, and no measurement.
+docs/cuda.md says what the columns are. Tests compare the counts of the device module with the
+counters of the emulator.
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ FREE = 80e9  # bytes of device memory
 
 
 def counts(method: str, size: Size) -> dict[str, float]:
-    """Return the counts of a round of the Gram route by the device module."""
+    """Return the counts of the device module for a round of the Gram route."""
     types, methods = import_module("metaspan._core_types"), import_module("metaspan.methods")
     sizes = types.DataSizes(
         d=size.d,
@@ -53,7 +50,7 @@ def counts(method: str, size: Size) -> dict[str, float]:
 
 
 def row(method: str, size: Size) -> str:
-    """Return the row of a case."""
+    """Return the row of the table for a case."""
     work, (floor_bytes, floor_flops) = counts(method, size), work_of(method, size, 8)
     cells = [f"{method}, {tuple(size)}"]
     cells += [f"{work['bytes'] / 1e9:.3g}", f"{floor_bytes / 1e9:.3g}"]
