@@ -79,7 +79,7 @@ def work_of(method: str, size: Size, itemsize: int) -> tuple[float, float]:
 
 
 def floor_of(method: str, size: Size, card: Card, itemsize: int) -> tuple[float, str, float]:
-    """Return the floor in seconds, the limit that determines it, and the target as a share of it."""
+    """Return the floor in seconds, the limit that sets it, and the target as a share of it."""
     moved, flops = work_of(method, size, itemsize)
     reading, computing = moved / card.rate, flops / card.flops
     if computing > reading:

@@ -9,17 +9,17 @@ from types import ModuleType
 
 from ._load import core
 
-# The extension of a build with METASPAN_CUDA=ON, and that of the distribution metaspan-cuda.
+# The extensions of a build with METASPAN_CUDA=ON and of the distribution metaspan-cuda.
 MODULES = ["metaspan._cuda", "metaspan_cuda._cuda"]
 
 
 def _load_module(names: tuple[str, ...]) -> ModuleType:
-    """Import the first of the device modules that is installed.
+    """Import the first installed device module.
 
     Raises
     ------
     ImportError
-        If none is installed, or if an installed one cannot be loaded.
+        If no device module is installed, or if the installed one cannot be loaded.
     """
     for name in names:
         try:
@@ -41,20 +41,20 @@ def _open(names: tuple[str, ...]) -> tuple[core.Device, int]:
 
 
 def open_device() -> core.Device:
-    r"""Return the device of ``device="cuda"``; every call returns the same object.
+    r"""Open the device of ``device="cuda"``; every call returns the same object.
 
     Returns
     -------
     core.Device
-        The first device that this process sees.
+        The first CUDA device that this process sees.
 
     Raises
     ------
     ImportError
-        If no device module is installed, or if it is of another version.
+        If no device module is installed, or if its version differs from that of the package.
     RuntimeError
-        If the machine has no driver, an old one, or no device, or if this process was forked from
-        a process that had opened the device.
+        If the machine has no device, no driver, or a driver that is too old, or if this process was
+        forked from a process that had opened the device.
     """
     device, process = _open(tuple(MODULES))
     if process != os.getpid():
@@ -66,7 +66,7 @@ def open_device() -> core.Device:
 
 
 def use_modules(*names: str) -> None:
-    """Load the device module from other names, such as the emulated one; for tests."""
+    """Set the names from which the device module is loaded; tests choose the emulated module."""
     MODULES[:] = names
 
 

@@ -57,9 +57,8 @@ def show_config() -> Configuration:
     Configuration
         A mapping that prints as a table: version, compiler, the instruction-set level that is
         loaded and those that were built, the CUDA device or the reason why there is none, threads,
-        libraries, and the rates of the cost model. The
-        first call on a machine measures these rates, which takes about a second, and keeps them in
-        a file.
+        libraries, and the rates of the cost model. The first call on a machine measures these
+        rates, which takes about a second, and keeps them in a file.
 
     Examples
     --------

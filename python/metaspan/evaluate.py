@@ -219,7 +219,7 @@ def evaluate(
         for any number of threads.
     device : {"cpu", "cuda"}
         The device that computes the products with the features of a batch: see docs/cuda.md. Must
-        be "cpu" for a law, since no risk of a law needs an array of size d.
+        be "cpu" for a law of tasks, whose risks need no array of size d.
     **steps : float
         Settings such as ``alpha``, ``beta`` and ``inner_steps``, if `method` is the name of a
         method.

@@ -124,8 +124,8 @@ def fit(
         which trials failed, and one `DivergenceWarning` or `NotConvergedWarning` is issued.
         "raise": `Diverged` or `NotConverged` is raised at the end.
     device : {"cpu", "cuda"}
-        The device that computes the products with the samples of a batch, or with samples that are
-        generated once and kept. The features must be dense.
+        The device that computes the products with the samples, which must be those of a batch, or
+        be generated once and kept. The features must be dense.
     **options : object
         Options of an estimator given by name.
 

@@ -135,8 +135,8 @@ def meta_gradient(
     Returns
     -------
     Gradient
-        Gradients, adapted heads and losses. For a `B` in the memory of a GPU, gradients of shape
-        (d, k) are arrays of its library.
+        Gradients, adapted heads and losses. If `B` is in the memory of a GPU, gradients of shape
+        (d, k) are arrays of the library of `B`.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def meta_gradient(
     ValueError
         If a shape, a value or a memory layout does not fit.
     ImportError, RuntimeError
-        If `device` is "cuda" and the device module or a card is missing.
+        If `device` is "cuda", and the device module or the card is missing.
     MemoryError
         If the device has too little memory.
 
@@ -364,8 +364,8 @@ def adapt(
     heads : ndarray of shape (n, k), float64
         Adapted heads.
     representations : ndarray of shape (n, d, k)
-        Adapted representations, only if `return_B` is true; for ANIL each of them equals `B`. For a
-        `B` in the memory of a GPU, they are an array of its library.
+        Adapted representations, only if `return_B` is true; for ANIL each of them equals `B`. If
+        `B` is in the memory of a GPU, they are an array of the library of `B`.
 
     Raises
     ------
@@ -424,7 +424,7 @@ def adapt(
 
 
 def _to_host(B: Any, w: Any) -> tuple[Any, Any, core.DeviceArray | None]:
-    """Copy B and w to NumPy if they are in device memory; return B as it was lent, too."""
+    """Copy B and w to NumPy if they are in device memory; also return B as it was lent, or None."""
     if not is_device_array(B):
         return B, to_host(w), None
     lent = borrow("B", B)

@@ -39,7 +39,9 @@ def test_device_is_opened_when_a_run_begins(no_module):
 
 def test_engine_without_a_form_for_devices_is_named(monkeypatch):
     monkeypatch.setitem(ON_CUDA, "population", True)
-    with pytest.raises(ValueError, match=r"'cpu' for the engine 'limit'; on 'cuda' run .*popul"):
+    with pytest.raises(
+        ValueError, match=r"'cpu' for the engine 'limit'; 'cuda' runs the engines .*popul"
+    ):
         configure(TASKS, "anil", n=None, m_in=5, device="cuda")
     with pytest.raises(ValueError, match="device must be 'cpu' or 'cuda'; got 'gpu'"):
         configure(TASKS, "anil", device="gpu")

@@ -1,4 +1,4 @@
-r"""The devices that compute rounds, and which engines have a form for each."""
+r"""The devices that compute rounds, and the engines that run on each device."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from .._support import check
 
 DEVICES = ("cpu", "cuda")
 
-# Whether an engine has a form for a CUDA device.
+# Whether an engine runs on a CUDA device.
 ON_CUDA = {
-    # Both sweeps on data in device memory, or streamed to it.
+    # Both sweeps read data that are in device memory or are streamed to it.
     "arrays": True,
-    # Both sweeps on rows that the device generates.
+    # Both sweeps generate the rows that they read.
     "sampled": True,
-    # A thread of the device owns a trial.
+    # Each thread computes one trial.
     "population": True,
-    # A thread of the device owns a column of a trial.
+    # Each thread computes one task of a trial.
     "collapsed": True,
-    # One small problem a round, for which a device is too wide.
+    # A round is one small problem, which cannot occupy a device.
     "limit": False,
 }
 
@@ -26,21 +26,21 @@ ON_CUDA = {
 def check_device(device: str, engine: str, has_spectrum: bool = False) -> str:
     """Return the device; raise an error if it cannot run the engine.
 
-    The device is opened when a run begins, and not here: results of a device are read, and its
-    studies are planned, on machines without it.
+    This function does not open the device, so a machine without a device can read results and plan
+    studies of runs on one.
 
     Raises
     ------
     TypeError, ValueError
-        If `device` is not one of `DEVICES`, or if the engine has no form for it. Population losses
-        of features with a spectrum, which are computed from B at full size, have none.
+        If `device` is not one of `DEVICES`, or if the engine does not run on it. Population losses
+        of features with a spectrum, which are computed from B at full size, need the CPU.
     """
     check.choice("device", device, DEVICES)
     if device == "cpu":
         return device
     if not ON_CUDA[engine]:
         able = [name for name, has_form in ON_CUDA.items() if has_form]
-        others = f"; on 'cuda' run {check.words(able)}" if able else ""
+        others = f"; 'cuda' runs the engines {check.words(able)}" if able else ""
         raise ValueError(f"device must be 'cpu' for the engine {engine!r}{others}; got {device!r}")
     if engine == "population" and has_spectrum:
         raise ValueError(
@@ -51,5 +51,5 @@ def check_device(device: str, engine: str, has_spectrum: bool = False) -> str:
 
 
 def core_device(device: str) -> core.Device | None:
-    """Return the device of the core; None for the CPU."""
+    """Return the device for calls of the core; None means the CPU."""
     return None if device == "cpu" else open_device()

@@ -361,7 +361,7 @@ def check_device_run(
     accumulate: str,
     columns: int,
 ) -> None:
-    """Raise ValueError unless a device and an engine, `where`, can do rounds at full size."""
+    """Raise ValueError if a device cannot run an engine on data; `where` is (device, engine)."""
     device, engine = where
     if device == "cpu" or engine not in ("arrays", "sampled"):
         return
@@ -377,7 +377,7 @@ def check_device_run(
 def check_device_data(
     is_sparse: bool, columns: int, *, route: str = "auto", accumulate: str = "float64"
 ) -> None:
-    """Raise ValueError unless a device can process data at full size."""
+    """Raise ValueError if a CUDA device cannot process data with all d features."""
     if is_sparse:
         raise ValueError("device must be 'cpu' for sparse data; got 'cuda'")
     if route == "dual":
@@ -387,8 +387,8 @@ def check_device_data(
         )
     if accumulate != "float64":
         raise ValueError(
-            "accumulate must be 'float64' for device='cuda', where all sums are in double; got "
-            f"{accumulate!r}"
+            "accumulate must be 'float64' for device='cuda', which computes all sums in float64; "
+            f"got {accumulate!r}"
         )
     if columns > core.MOST_DEVICE_COLUMNS:
         raise ValueError(

@@ -52,7 +52,7 @@ class FitConfig(TrainConfig):
     m_out, d_over_n, init, route, accumulate, pool, shared_samples : object
         Fixed values of fields of `TrainConfig` that have no meaning for a fit.
     device : str
-        The device that computes products with the samples.
+        The device that computes the products with the samples.
     track_start, dtype, record_every, checkpoint : object
         As `init`; `dtype` is that of `B`, float64.
     """

@@ -1,4 +1,4 @@
-r"""Estimates of runs on a device: its memory, and by a model its time."""
+r"""Estimates of runs on a device: the memory of the device, and the time by a model."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from .estimate import Estimate
 from .routes import chosen_route
 from .workload import workload_of
 
-# The model: shares of the theoretical rates that the kernels reach, and rates that a device does
-# not tell. None of them was measured on a card.
+# The model assumes which shares of the theoretical rates the kernels reach, and rates that a device
+# does not report. None of these numbers was measured on a card.
 OF_BANDWIDTH, OF_PEAK = 0.8, 0.6
-BUS_RATE = 2.5e10  # bytes per second from the host: PCIe 4 with 16 lanes
-LAUNCH = 5e-6  # seconds from one kernel to the next
-LATENCY = 2e-9  # seconds of an operation of a thread that waits for its previous operation
-OF_LATENCY = 0.25  # share of the peak of threads that compute alone, with one column each
+BUS_RATE = 2.5e10  # bytes per second from the host, by PCIe 4 with 16 lanes
+LAUNCH = 5e-6  # seconds from the start of a kernel to that of the next
+LATENCY = 2e-9  # seconds of an operation that depends on the previous operation of its thread
+OF_LATENCY = 0.25  # share of the peak, if each thread computes one trial or one task
 PINNED_BYTES = 2 * 2**25  # of the two buffers in host memory through which features are copied
 
 
 def on_device(config: TrainConfig, on_cpu: Estimate) -> Estimate:
     """Estimate a run on a device, given the estimate of the same run on the CPU.
 
-    Memory and time of runs on trials in coordinates, whose outer steps and records the host
-    computes, are bounded by those of the CPU.
+    The engines population and collapsed need the same host memory as on the CPU. Their predicted
+    time is at most that of the CPU.
     """
     device = open_device()
     if config.layout.engine in ("arrays", "sampled"):
@@ -37,7 +37,7 @@ def on_device(config: TrainConfig, on_cpu: Estimate) -> Estimate:
 
 
 def _at_full_size(config: TrainConfig, on_cpu: Estimate, device: core.Device) -> Estimate:
-    """Estimate a run on arrays, or on samples that the device generates."""
+    """Estimate a run on arrays or on generated samples."""
     work, trials, info = workload_of(config), len(config.trials), device.info
     lent = isinstance(config.tasks, TaskBatch) and config.tasks.on_device
     is_sampled = config.layout.engine == "sampled"
@@ -71,7 +71,7 @@ def _at_full_size(config: TrainConfig, on_cpu: Estimate, device: core.Device) ->
 
 
 def _of_trials(config: TrainConfig, on_cpu: Estimate, info: dict[str, Any]) -> Estimate:
-    """Estimate a run of trials in coordinates, each of which a thread of the device computes."""
+    """Estimate a run of the engines population and collapsed, whose threads share no arithmetic."""
     trials = len(config.trials)
     alone = on_cpu.flops_per_round / trials * LATENCY
     together = on_cpu.flops_per_round / (OF_LATENCY * info["flops"])

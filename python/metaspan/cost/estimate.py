@@ -45,10 +45,10 @@ class Estimate:
     round : str
         Tasks of a round and samples of each task, such as ``"n=10, m_in=5, m_out=infinite"``.
     device : str
-        Name of the device, or "cpu". The time of a run on a device is a model, which was not
-        calibrated on a card.
+        Name of the device, or "cpu". The time of a run on a device is predicted by a model, which
+        was not calibrated on a card.
     device_bytes : int
-        Bytes of device memory at the peak, in addition to the arrays that are passed to the run.
+        Peak bytes of device memory, without the arrays that are passed to the run.
     """
 
     engine: str

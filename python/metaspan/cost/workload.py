@@ -54,7 +54,7 @@ class Workload:
 
     @property
     def device_route(self) -> str:
-        """The route that takes less time on a device."""
+        """The faster route on a device, by the model of the core."""
         return core.device_route(core_method(self.method), self.sizes)
 
     def cost(self, route: str) -> RouteCost:

@@ -29,5 +29,5 @@ def engine_of(config: TrainConfig) -> Engine:
 
 
 def advances_together(config: TrainConfig) -> bool:
-    """Tell whether all trials of a run advance together, on a device."""
+    """Return whether a run advances all its trials together, on a device."""
     return config.device != "cpu" and config.layout.engine in ("population", "collapsed")

@@ -55,7 +55,7 @@ def open_on(
 
     The dual route (24) computes B from the start and A, so it needs the B of round 0 in `start`.
     """
-    if config.device != "cpu":  # a checkpoint may name a route that no device has
+    if config.device != "cpu":  # a checkpoint may name a route that needs the CPU
         check_device_data(batch.is_sparse, config.columns, route=trials.route or "auto")
     takes_all = len(indices) == len(trials.rounds)
     state = {name: part if takes_all else part[indices] for name, part in trials.parts.items()}

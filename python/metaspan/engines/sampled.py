@@ -38,7 +38,7 @@ class Sampled(AtFullSize):
             w=trials.parts["w"][indices],
             **{name: trials.parts[name][indices] for name in MEMORY if name in trials.parts},
             **drawn_tasks(config, trials, indices),
-            # Only a device generates rows within the Gram route.
+            # On the CPU, only the vector route generates rows.
             route="vector" if config.device == "cpu" else workload_of(config).device_route,
             device=core_device(config.device),
         )

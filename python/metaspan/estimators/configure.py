@@ -145,8 +145,8 @@ def choose_engine(
         )
     if device != "cpu" and engine == "law":
         raise ValueError(
-            "device must be 'cpu' for the engine 'law', whose samples have no axis of size d; got "
-            f"{device!r}"
+            "device must be 'cpu' for the engine 'law', which generates no rows of X; "
+            f"got {device!r}"
         )
     if device != "cpu":
         return "sampled"
@@ -159,7 +159,7 @@ def choose_engine(
 
 
 def _check_place(batch: TaskBatch, device: str) -> None:
-    """Raise ValueError if the features of a batch are where the device cannot use them."""
+    """Raise ValueError if the device cannot read the features of a batch."""
     if batch.on_device and device == "cpu":
         raise ValueError(f"device must be 'cuda' for tasks in device memory; got {device!r}")
     if batch.is_sparse and device != "cpu":

@@ -47,7 +47,7 @@ def open_samples(
     threads : int
         Number of threads.
     device : {"cpu", "cuda"}
-        The device that computes products with the samples.
+        The device that computes the products with the samples.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def open_samples(
 
 
 def open_arrays(batch: TaskBatch, seed: int, trial: int, threads: int, device: str) -> ArraySamples:
-    """Open the samples of a batch on a device."""
+    """Open the samples of a batch for products on a device."""
     if device == "cpu":
         return ArraySamples(batch, seed, trial, threads)
     from .on_device import DeviceSamples  # noqa: PLC0415

@@ -18,8 +18,8 @@ from . import codec
 
 KIND = "metaspan checkpoint"
 
-# Arguments that a resumed run may change. All other arguments determine the bits of a run, up to
-# the rounding errors of its device.
+# Arguments that a resumed run may change. Only one of them, the device, changes the bits of a run,
+# by other rounding errors.
 MAY_DIFFER = settings("resumable")
 
 

@@ -88,7 +88,7 @@ def estimate(
     second, and keeps them in a file. On a quiet machine the predicted time is right within a factor
     of two. The predicted time includes neither the time of a user's function of heads or features,
     nor the fraction of a millisecond that every call takes. With ``device="cuda"``, the estimate
-    also has the device memory; its time is a model of the device, which was not calibrated on a
+    also has the device memory, and a model predicts the time. This model was not calibrated on a
     card.
 
     Examples

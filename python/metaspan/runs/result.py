@@ -154,8 +154,8 @@ class Result:
         with ``d_over_n`` above 0, whose rounds add directions at random. For such a run in
         coordinates, `B` is computed on first access, from the arrays of the start, which must not
         have changed. For all other runs the basis of the coordinates is not fixed and `B` is None;
-        `full_B` draws a representation. For tasks in device memory, `B` is an array of the library
-        that lent their features.
+        `full_B` draws a representation. If the features of the tasks are in device memory, `B` is
+        an array of their library.
         """
         return self._as_lent(self._host_B)
 
@@ -174,7 +174,7 @@ class Result:
         return None if self._columns is None else self._factor(self._columns, 1)
 
     def _as_lent(self, array: NDArray[Any] | None) -> NDArray[Any] | None:
-        """Convert an array to the kind of the features of the tasks, if these are on a device."""
+        """Convert an array to the library of the features if these are in device memory."""
         tasks = self.config.tasks
         if array is None or not isinstance(tasks, TaskBatch) or tasks.lent is None:
             return array

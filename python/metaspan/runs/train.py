@@ -261,8 +261,8 @@ def train(
     checkpoint : str, os.PathLike, Checkpoint or None
         File that holds the state of the run. If the call is repeated, the run continues from this
         file, with the same bits as without an interruption; only `rounds`, `threads`, `progress`,
-        `stop`, `device` and the checkpoint's settings may differ. Another device continues the run
-        with other rounding errors. A function of heads or features must have the same code and
+        `stop`, `device` and the checkpoint's settings may differ. A change of the device changes
+        the rounding errors. A function of heads or features must have the same code and
         values in both calls. A str or a path stands for ``Checkpoint(path)``, which is written
         every 60 s.
     progress : bool or callable
@@ -391,7 +391,7 @@ def run(config: TrainConfig) -> Result:
     ValueError
         If the checkpoint is of another run.
     ImportError, RuntimeError
-        If the run needs a device, and the device module or the device is missing.
+        If `device` is "cuda", and the device module or the card is missing.
     Interrupted
         On Ctrl-C; its attribute `result` holds the rounds that were finished.
     """
@@ -435,10 +435,10 @@ def _describe_interruption(interrupted: Result) -> str:
 
 
 def _leave_dual_route(config: TrainConfig, trials: Trials) -> None:
-    """Let a device continue a run of the dual route (24), which no device has, from its B.
+    """Let a device, which has no dual route (24), continue a run of this route from its B.
 
-    A checkpoint of that route does not hold the blocks beside B, (28), so a run with such blocks
-    keeps the route, and is refused when it is opened.
+    A checkpoint of the dual route does not contain the blocks beside B, (28). A run with such
+    blocks therefore keeps its route, and `open_on` refuses it.
     """
     if trials.route == "dual" and "A_memory" not in trials.parts:
         del trials.parts["A"]

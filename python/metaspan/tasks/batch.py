@@ -62,10 +62,10 @@ class TaskBatch:
     compiled core cannot use, a masked value, and a quantity with a physical unit raise errors that
     say how to convert the data.
 
-    Features in the memory of a GPU are borrowed by DLPack without a copy, and the work of their
-    library on them is awaited. Such a batch needs ``device="cuda"`` in every function that reads
-    its features. Responses, `B_star`, `heads` and `weights` in the memory of a GPU are copied to
-    the host.
+    Features in the memory of a GPU are borrowed by DLPack without a copy, after the work of their
+    library on them is done. Such a batch needs ``device="cuda"`` in every function that reads its
+    features. Responses, `B_star`, `heads` and `weights` in the memory of a GPU are copied to the
+    host.
 
     Features on disk may be larger than memory. A round reads features on disk once, in the order of
     the file, in blocks of tasks. A block has 128 MiB or four times the bytes of B, whichever is

@@ -25,7 +25,7 @@ JOB_ITEMS = 32  # most items in a job
 # Largest expected time in seconds of a call of `train` with several seeds of a cell, if the call
 # runs in this process.
 CALL_SECONDS = 1.0
-# Most seeds of a cell in one call on a device, whose trials advance together.
+# Most seeds of a cell in one call on a device that advances its trials together.
 DEVICE_SEEDS = 2**14
 LONG_SECONDS = 5.0  # if a call is expected to take longer, it writes checkpoints
 START_SECONDS = 1e-3  # seconds that a call of `train` takes besides its rounds
