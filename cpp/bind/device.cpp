@@ -21,7 +21,7 @@ const cuda::Module* module_of(const py::capsule& capsule) {
   if (std::string(module->version) != METASPAN_VERSION) {
     throw py::import_error("the device module is of metaspan " + std::string(module->version) +
                            ", and this is metaspan " METASPAN_VERSION
-                           ": install both of one version");
+                           ": install the same version of both");
   }
   return module;
 }

@@ -1,4 +1,4 @@
-// Arrays in device memory, which are lent to and borrowed from array libraries by DLPack.
+// Arrays in device memory, which array libraries lend and borrow by DLPack.
 #pragma once
 
 #include <memory>

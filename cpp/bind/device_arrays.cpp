@@ -24,7 +24,7 @@ std::string type_name(const dlpack::NumberType& type) {
   return type.code == dlpack::kBool ? name : name + std::to_string(type.bits);
 }
 
-/// Returns strides in numbers of an array in C order.
+/// Returns the strides, in numbers, of an array in C order.
 std::vector<Index> c_strides(const std::vector<Index>& shape) {
   std::vector<Index> strides(shape.size(), 1);
   for (std::size_t axis = shape.size(); axis-- > 1;) {
@@ -33,8 +33,8 @@ std::vector<Index> c_strides(const std::vector<Index>& shape) {
   return strides;
 }
 
-/// Converts a tensor of DLPack. A refusal is a sentence that begins after the name of the argument,
-/// which the caller knows.
+/// Converts a tensor of DLPack. The caller puts the name of the argument in front of the messages
+/// of errors.
 DeviceArray array_of(cuda::Runtime& runtime, const dlpack::Tensor& tensor) {
   const int ordinal = runtime.info().ordinal;
   const bool is_cuda =
@@ -130,7 +130,7 @@ Managed* lend(const DeviceArray& array) {
   return &managed;
 }
 
-/// Calls the deleter of a capsule that nobody used. A used capsule has another name.
+/// Calls the deleter of a capsule that was not consumed. A consumed capsule has another name.
 template <class Managed>
 void drop_capsule(PyObject* capsule, const char* name) {
   if (PyCapsule_IsValid(capsule, name) == 0) return;
@@ -163,9 +163,8 @@ std::pair<int, int> device_of(const DeviceArray& array) {
   return {dlpack::kCuda, array.runtime->info().ordinal};
 }
 
-/// Copies an array to NumPy, in C order. A contiguous array is copied at once. Of other arrays, the
-/// part of the memory from the first to the last number is copied, and the numbers are picked from
-/// this copy.
+/// Copies an array to NumPy, in C order. A contiguous array is one copy. For another array, the
+/// memory from its first to its last number is copied, and the numbers are selected from this copy.
 py::array to_numpy(const DeviceArray& array) {
   const auto item = static_cast<std::size_t>(array.item_bytes());
   const py::dtype dtype = array.is_double ? py::dtype::of<double>() : py::dtype::of<float>();
@@ -308,7 +307,7 @@ Index length_of(const DeviceArray& array) {
   return array.shape.front();
 }
 
-/// Refuses an implicit copy to NumPy, which other libraries of device arrays refuse too.
+/// Refuses an implicit copy to NumPy, as other libraries of device arrays do.
 py::array refuse_array(const DeviceArray&, const py::args&, const py::kwargs&) {
   throw py::type_error("an array in device memory is copied to NumPy by its method to_numpy()");
 }

@@ -13,7 +13,7 @@
 namespace metaspan::cuda {
 namespace {
 
-/// The design in this file alone: the compiler inlines what no other file can call, and keeps the
+/// The design is local to this file, so that the compiler inlines its functions and keeps the
 /// members of the algebra in registers.
 struct TaskDesign final : GramColumn {
   using GramColumn::GramColumn;
@@ -22,7 +22,7 @@ using TaskColumn = PanelAlgebra<TaskDesign>;
 
 constexpr int kWarps = 4;            // of a block of add_factors()
 constexpr int kTileRow = 33;         // of a transposed tile; 33 avoids conflicts of banks
-constexpr Index kMostBlocks = 4096;  // of a launch; further panels are taken in turns
+constexpr Index kMostBlocks = 4096;  // of a launch; each block then takes several panels
 
 /// The arguments of both kernels.
 struct Run {
@@ -32,7 +32,7 @@ struct Run {
   AlgebraLayout layout;
   SlotProducts products;
   double* workspace;  // (panels, layout.rows + products.rows, 32)
-  bool adapts;        // the inner loop alone
+  bool adapts;        // run only the inner loop
 
   __host__ __device__ Index panels() const { return ceil_div(tasks.in.n, kPanelColumns); }
   __host__ __device__ Index rows() const { return layout.rows + products.rows; }

@@ -16,7 +16,7 @@
 namespace metaspan::cuda {
 namespace {
 
-constexpr int kThreads = 64;  // of a block: two panels at a time
+constexpr int kThreads = 64;  // of a block, which takes two panels at a time
 constexpr Index kWarps = kThreads / kPanelColumns;
 constexpr std::uint32_t kInner = 0, kOuter = 1, kXi = 2;  // sets, as words of the counter
 
@@ -209,11 +209,11 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// The tasks of a piece of a trial that a part has, as columns [first, last) of the part.
+/// The tasks of a piece of a trial that belong to a part, as columns [first, last) of the part.
 struct PieceColumns {
   Index first, last;
   __device__ PieceColumns(const CollapsedPart& part, Index trial, Index piece, Index pieces) {
-    constexpr Index kWidth = 8;  // tasks of a panel of the CPU, whose number decides the pieces
+    constexpr Index kWidth = 8;  // tasks of a panel on the CPU; a piece has whole panels
     const Index panels = (part.n + kWidth - 1) / kWidth;
     const Index begin = piece * panels / pieces * kWidth;
     const Index end = (piece + 1) * panels / pieces * kWidth;

@@ -19,7 +19,7 @@ class DeviceRandom final : public Random {
                    void* out, Stream stream) override;
 
  private:
-  /// Returns the number of blocks for a number of items, of which a block processes some at a time.
+  /// Returns the number of blocks for `items` items, if a block takes `at_a_time` of them at once.
   int grid(std::ptrdiff_t items, int at_a_time) const;
 
   int blocks_;

@@ -28,7 +28,7 @@ class DeviceSweeps final : public Sweeps {
             void* workspace, Stream stream) override;
 
  private:
-  /// Returns the number of blocks for a number of items, of which a block processes some at a time.
+  /// Returns the number of blocks for `items` items, if a block takes `at_a_time` of them at once.
   unsigned grid(std::ptrdiff_t items, std::ptrdiff_t at_a_time = 1) const;
 
   Runtime& runtime_;

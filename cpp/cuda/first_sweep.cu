@@ -27,8 +27,8 @@ struct FirstItem {
 };
 
 /// Returns item number `index`. The tiles of a piece come one after another, so that they find X in
-/// a cache. The item has no rows if nobody needs its tile: it has samples beyond those of the task,
-/// or only elements above the diagonal of the Gram matrix of all samples.
+/// a cache. The item has no rows if its tile is not needed: if the tile lies beyond the samples of
+/// the task, or above the diagonal of the Gram matrix of all samples.
 __device__ FirstItem locate_item(const FirstSweep& sweep, const FirstPlan& plan,
                                  std::ptrdiff_t index) {
   FirstItem item{};
@@ -91,7 +91,7 @@ struct ThreadElements {
 template <class Source>
 struct FirstTile {
   const typename Source::Place* places;
-  int samples, numbers;       // of X, and of all
+  int samples, numbers;       // of X, and in all
   ThreadElements elements;    // of this thread
   ThreadColumn factor_place;  // of this thread
   FactorColumn factor;

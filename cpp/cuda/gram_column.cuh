@@ -12,8 +12,8 @@ namespace metaspan::cuda {
 
 constexpr int kRanks = 8;  // threads of a task, in different warps
 
-/// Where a design keeps the products K a and K' a of its slots: below the rows of the algebra. With
-/// each slot go two rows that say whether its products are known.
+/// The rows in which a design keeps the products K a and K' a of its slots; they follow the rows of
+/// the algebra. Two more rows of each slot say whether its products are known.
 struct SlotProducts {
   SlotProducts(const Method& method, Index most_in, Index most_out)
       : most_in(most_in),
@@ -31,8 +31,8 @@ class GramColumn {
   using Columns = TeamColumn<kRanks>;
   static constexpr int width = Columns::width;
 
-  /// Pointers to the column of the task in each panel; null where the method has no need. A column
-  /// without a task has no samples, and takes part in the barriers.
+  /// Pointers to the column of the task in each panel; null if the method does not need the panel.
+  /// A column without a task has no samples, but takes part in the barriers.
   struct Task {
     Index tasks;  // 1, or 0 in a column without a task
     Index m_in, m_out, most_in, most_out, k;
@@ -173,8 +173,8 @@ class GramColumn {
     if (slot == kNoSlot || products_.rows_of_slot == 0) return;
     Columns::fill(2, 0.0, products_of(slot));
   }
-  /// Returns whether a product is new, and notes that it is known from now on. The answer is the
-  /// same in all columns of the panel.
+  /// Returns whether a product is not yet known, and marks it as known. The answer is the same in
+  /// all columns of the panel.
   __device__ static bool is_new(double* known) {
     if (Columns::first(known) != 0) return false;
     constexpr double kKnown = 1;

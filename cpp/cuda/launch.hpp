@@ -1,5 +1,5 @@
-// How device code is written so that nvcc and, against the emulator of the tests, a C++ compiler
-// compile it unchanged.
+// Macros and functions of device code that nvcc and, against the emulator of the tests, a C++
+// compiler compile unchanged.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -40,7 +40,7 @@ struct Divisor {
 /// the lines g, g + groups, ...
 struct Quad {
   int rows, columns;          // of the tile, in units of four
-  int row_pair, column_pair;  // the first ones; the others are `rows` and `columns` pairs behind
+  int row_pair, column_pair;  // the first ones; the second ones are `rows` and `columns` further
   int group, groups;
   bool has_work;
 };

@@ -16,8 +16,8 @@ constexpr Index kFullPanels = 16;
 constexpr std::size_t kMostSums = std::size_t{1} << 28;
 
 constexpr int kMostThreads = 32 * kMostWarps;
-constexpr int kBlocksAtOnce = 3;   // of kMostThreads threads, by the registers of a thread
-constexpr Index kMostBlocks = 32;  // of a multiprocessor
+constexpr int kBlocksAtOnce = 3;               // of a multiprocessor, whose registers they share
+constexpr Index kMostBlocks = 32;              // of a multiprocessor
 constexpr std::size_t kFreeShared = 48 << 10;  // of a block, without opting in
 constexpr std::size_t kReserved = 1 << 10;     // of the shared memory of each block, by the device
 constexpr std::size_t kRowBytes = kPanelColumns * sizeof(double);
@@ -42,7 +42,7 @@ __device__ Index all_threads() { return static_cast<Index>(gridDim.x) * blockDim
 
 /// Computes the gradient of a round, (10), by all warps of a block: each takes a piece in turn, and
 /// each adds a share of the rows in the order of the pieces. The results have the bits of
-/// sum_pieces() and add_pieces(). Threads whose trial takes no round pass the barriers alone.
+/// sum_pieces() and add_pieces(). Threads whose trial takes no round only pass the barriers.
 __device__ void compute_gradient(const Column& column, bool is_active, Index round, Index index) {
   const Job& job = column.job;
   for (Index first = 0; first < job.pieces; first += column.warps) {
@@ -54,8 +54,8 @@ __device__ void compute_gradient(const Column& column, bool is_active, Index rou
   }
 }
 
-/// Records a row by the first warp of a block and returns whether the block has a trial that takes
-/// its next round. Every warp has the progress of the trials.
+/// Lets the first warp of a block record the rows of its trials, and returns whether any trial of
+/// the block takes its next round. Every warp keeps the progress of the trials.
 __device__ bool begin_round(const Column& column, const PopulationRounds& rounds,
                             Progress& progress, bool& is_active) {
   __syncthreads();  // the step of the previous round is complete
@@ -204,7 +204,7 @@ class Grid {
     return blocks_of((items + shape_.warps - 1) / shape_.warps, shape_.warps,
                      shape_.warps * (layout.panel_rows + layout.own_rows));
   }
-  /// Whether the blocks of both kinds have their memory in shared memory.
+  /// Returns whether the memory of both kinds of blocks fits in shared memory.
   bool is_shared() const {
     return std::max(together().bytes, alone(piece_panels).bytes) <= most_shared_;
   }

@@ -16,7 +16,7 @@ constexpr int kMostBlocks = 2048;  // of a launch; each block then processes sev
 constexpr int kPanelColumns = 32;
 constexpr std::ptrdiff_t kPiece = 2048;  // columns whose squares a warp adds, even
 
-/// The number of this thread, or of its warp, among all of the grid, and their numbers.
+/// Return the index of this thread in the grid, and the number of threads of the grid.
 __device__ inline std::ptrdiff_t thread_number() {
   return static_cast<std::ptrdiff_t>(blockIdx.x) * kThreads + threadIdx.x;
 }

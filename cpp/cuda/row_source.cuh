@@ -52,8 +52,8 @@ struct MadeSource {
  private:
   static constexpr std::uint32_t kNoRow = 0xffffffffu;
 
-  /// Returns the first or the second law. An index into the array of laws, which is an argument of
-  /// the kernel, would copy it to memory.
+  /// Returns the first or the second law. The array of laws is an argument of the kernel; to index
+  /// it, the compiler would copy it to local memory.
   __device__ static RowLaw law_of(const SampleBlock& block, bool is_second) {
     const RowLaw &a = block.laws[0], &b = block.laws[1];
     return {{is_second ? b.key[0] : a.key[0], is_second ? b.key[1] : a.key[1]},

@@ -13,12 +13,12 @@ namespace {
 
 int attribute(cudaDeviceAttr which, int ordinal) {
   int value = 0;
-  require_success(cudaDeviceGetAttribute(&value, which, ordinal), "tell its properties");
+  require_success(cudaDeviceGetAttribute(&value, which, ordinal), "report its properties");
   return value;
 }
 
-/// FP64 operations per second without tensor cores: multiprocessors, FP32 lanes of each over the
-/// ratio of the precisions, two operations a cycle.
+/// Returns the FP64 operations per second without tensor cores. A multiprocessor has its number of
+/// FP32 lanes divided by the ratio of the two rates, and each lane does two operations in a cycle.
 double double_flops(const DeviceInfo& info) {
   const bool has_64_lanes = info.major == 7 || (info.minor == 0 && info.major == 8) ||
                             (info.minor == 0 && info.major == 6);
@@ -30,15 +30,15 @@ double double_flops(const DeviceInfo& info) {
 
 class CudaRuntime final : public Runtime {
  public:
-  // A sentence for each reason that no device can be used. A driver takes milliseconds to read the
-  // clocks, so a device is described once.
+  // Each reason why no device can be used has a message of its own. A driver takes milliseconds to
+  // read the clocks, so the properties of a device are read once.
   DeviceInfo info() const override {
     DeviceInfo info;
-    require_success(cudaDriverGetVersion(&info.driver), "tell the version of its driver");
-    require_success(cudaRuntimeGetVersion(&info.runtime), "tell the version of its runtime");
+    require_success(cudaDriverGetVersion(&info.driver), "report the version of its driver");
+    require_success(cudaRuntimeGetVersion(&info.runtime), "report the version of its runtime");
     if (info.driver == 0) {
       throw DeviceError(
-          "device=\"cuda\" needs an NVIDIA driver, and this machine has none that works: install "
+          "device=\"cuda\" needs an NVIDIA driver, and this machine has no working one: install "
           "the driver of the card, or use device=\"cpu\"");
     }
     int count = 0;
@@ -156,14 +156,14 @@ class CudaRuntime final : public Runtime {
     return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
   }
 
-  /// Drops the error of a function that must not throw.
+  /// Clears the error of a function that must not throw.
   static void forget(cudaError_t error) noexcept {
     if (error != cudaSuccess) cudaGetLastError();
   }
 
   static void describe(DeviceInfo& info) {
     cudaDeviceProp properties;
-    require_success(cudaGetDeviceProperties(&properties, info.ordinal), "tell its properties");
+    require_success(cudaGetDeviceProperties(&properties, info.ordinal), "report its properties");
     info.name = properties.name;
     info.major = properties.major;
     info.minor = properties.minor;

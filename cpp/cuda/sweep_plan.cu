@@ -12,27 +12,27 @@ using Index = std::ptrdiff_t;
 
 constexpr Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
 
-/// The columns of a matrix that may be missing.
+/// Returns the number of columns of a matrix, or 0 for a matrix without data.
 int columns_of(const TallMatrix& matrix) { return matrix.data == nullptr ? 0 : matrix.k; }
 
-/// The exponent of the smallest power of two that is at least `count`.
+/// Returns the exponent of the smallest power of two that is at least `count`.
 int bits_of(int count) {
   int bits = 0;
   while (1 << bits < count) ++bits;
   return bits;
 }
 
-/// The largest power of two, as its exponent, such that lines of `numbers` numbers fill at most one
-/// tile. A tile has at most 128 lines, so that all numbers of X that a thread loads for it are in
-/// one column.
+/// Returns the exponent of the largest power of two such that this number of lines of `numbers`
+/// numbers fits in a tile. A tile has at most 128 lines, so that all numbers of X that a thread
+/// loads for the tile are in one column.
 int bits_of_lines(int numbers) {
   int bits = 4;
   while (bits < 7 && (numbers << (bits + 1)) <= kTileNumbers) ++bits;
   return bits;
 }
 
-/// Cuts `length` into pieces that are multiples of `unit`, such that `items` items have kItems
-/// pieces in all, unless pieces would be shorter than `least`.
+/// Returns the length of the pieces of `length`, a multiple of `unit`, such that `items` items have
+/// kItems pieces in all, unless pieces would be shorter than `least`.
 Index piece_length(Index length, Index items, Index least, Index unit) {
   const Index wanted = divide_up(kItems, std::max<Index>(items, 1));
   const Index pieces = std::clamp<Index>(length / least, 1, wanted);

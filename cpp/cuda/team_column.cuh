@@ -7,7 +7,7 @@
 
 namespace metaspan::cuda {
 
-/// The columns of a panel, as Columns is on the CPU: a block of threads serves a panel of 32 tasks.
+/// The policy by which the algebra accesses columns: a block of threads serves a panel of 32 tasks.
 /// Thread (rank, lane) serves column `lane` and, of every panel of vectors, the rows rank, rank +
 /// Ranks, ...; small sums and systems are left to the first rank. Every function starts with a
 /// barrier, so it reads what earlier functions wrote, and overwrites nothing that they still read.

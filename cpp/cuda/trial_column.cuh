@@ -25,8 +25,8 @@ METASPAN_HD inline Index min_of(Index a, Index b) { return a < b ? a : b; }
 /// Warps of a block of advance_trials(), which share the pieces of 32 trials.
 constexpr int kMostWarps = 3;
 
-/// Returns the number of tasks of a piece of n tasks. Few tasks make one piece for each warp of a
-/// block, so that a few thousand trials fill a device; pieces of many tasks have four.
+/// Returns the number of tasks of each piece of n tasks. Few tasks make one piece for each warp of
+/// a block, so that a few thousand trials fill a device; otherwise a piece has four tasks.
 METASPAN_HD inline Index tasks_of_piece(Index n) {
   return n > 3 * kMostWarps ? 4 : (n + kMostWarps - 1) / kMostWarps;
 }
@@ -69,8 +69,8 @@ struct Job {
   double* sums;     // (panels of pieces, gradient + parameters, 32)
 };
 
-/// One trial, in the column of a thread. `warps` warps work on its panel, and this is number `warp`
-/// of them.
+/// One trial, in the column of a thread. `warps` warps work on its panel; `warp` is the index of
+/// this thread's warp.
 struct Column {
   const Job& job;
   Index trial;
@@ -119,7 +119,7 @@ __device__ inline void store_state(const Column& column) {
   }
 }
 
-/// The progress of a trial in a call. An empty column has ended.
+/// The progress of a trial in a call. An empty column counts as a trial that has ended.
 struct Progress {
   std::int32_t status;
   Index round, rows;
@@ -238,7 +238,7 @@ __device__ __attribute__((noinline)) inline double measure_distance(Index k, Ind
                            kernels::Numbers<double, kPanelColumns>(scratch));
 }
 
-/// Counts the row of a round that has one, writes its distance, (20), and applies the rules on it.
+/// If the round has a row, counts it, writes its distance (20), and applies the rules on distances.
 __device__ inline void record(const Column& column, const PopulationRounds& rounds,
                               Progress& progress) {
   if (progress.round % rounds.record_every != 0) return;

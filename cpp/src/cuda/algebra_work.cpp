@@ -70,7 +70,7 @@ class CountingDesign {
   }
   void add(int, const double*) {}
 
-  // Numbers that the device reads for each sample, or, of Gram matrices, reads of a whole matrix.
+  // Numbers that the device reads for each sample; for Gram matrices, reads of the whole matrix.
   double Z_in = 0, Z_out = 0, y_in = 0, y_out = 0, normal = 0;
   double K = 0, K_cross = 0, K_outer = 0;
   double added_in = 0, added_out = 0;  // scaled vectors that are added, and inner products

@@ -18,7 +18,7 @@ void copy_corner(const double* from, Index stride, Index rows, Index columns, Ma
                                                       Eigen::OuterStride<>(stride));
 }
 
-/// B (d, k) of the host in device memory.
+/// Copies B (d, k) to device memory.
 template <class BScalar>
 cuda::DeviceArray<BScalar> sent(cuda::Runtime& runtime, const BScalar* B, Index size,
                                 cuda::Stream stream) {
@@ -30,13 +30,13 @@ cuda::DeviceArray<BScalar> sent(cuda::Runtime& runtime, const BScalar* B, Index 
 
 }  // namespace
 
-/// Adapts the tasks of one block after another: the first sweep computes X B and K, the algebra
-/// runs the inner loops, and, if B_J is wanted, a second sweep of every task alone adds X^T C to B.
+/// Adapts the tasks block by block: the first sweep computes X B and K, the algebra runs the inner
+/// loops, and, if B_J is wanted, a second sweep of every task alone adds X^T C to B.
 template <class XScalar, class BScalar>
 void adapt_on_device(const DeviceUse& use, const Method& method, const BScalar* B, const double* w,
                      Index k, const TaskSet<XScalar>& tasks, double* w_J, BScalar* B_J, int threads,
                      Cancel* cancel) {
-  require(!tasks.is_sparse(), "sparse data are not on a device");
+  require(!tasks.is_sparse(), "a device cannot process sparse data");
   const Index n = tasks.size(), d = tasks.d, size = d * k;
   if (B_J != nullptr && !method.adapt_B) {  // every B_J is B
     for (Index i = 0; i < n; ++i) std::copy_n(B, size, B_J + i * size);
@@ -96,7 +96,7 @@ template <class XScalar, class BScalar>
 void products_on_device(const DeviceUse& use, const BScalar* B, Index k,
                         const TaskSet<XScalar>& tasks, std::vector<TaskProducts>& products,
                         int threads, Cancel* cancel) {
-  require(!tasks.is_sparse(), "sparse data are not on a device");
+  require(!tasks.is_sparse(), "a device cannot process sparse data");
   const Index n = tasks.size();
   cuda::Runtime& runtime = *use.module->runtime;
   cuda::Sweeps& sweeps = *use.module->sweeps;

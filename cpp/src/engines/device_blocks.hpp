@@ -32,7 +32,7 @@ class PackedArrays {
     filled_ += static_cast<std::size_t>(round_up(count * static_cast<Index>(sizeof(T)), kAlign));
     return at;
   }
-  /// Allocates memory for what was reserved, if it has become more.
+  /// Allocates memory for the reserved arrays if they need more than before.
   void allocate(cuda::Runtime& runtime) {
     if (filled_ <= host_.size()) return;
     host_ = {};

@@ -40,8 +40,8 @@ struct DeviceSizes {
     if (!forms_products) return more_bytes;
     return more_bytes + 8.0 * static_cast<double>(panel_numbers() + (most_in + most_out) * k);
   }
-  /// Returns the most tasks of a block: as many as have at most max(limit, bytes of B) bytes, in
-  /// whole panels if these are several.
+  /// Returns the largest number of tasks of a block of max(limit, bytes of B) bytes. A block of
+  /// more than one panel has whole panels.
   Index tasks_of_block(double limit) const {
     const double room = std::max(limit, static_cast<double>(B_bytes));
     const auto fit = static_cast<Index>(std::min(1e9, room / (x_bytes + product_bytes())));
@@ -91,7 +91,8 @@ DeviceSizes sizes_of(const Method& method, const TaskSet<XScalar>& tasks, Index 
   return sizes;
 }
 
-/// The sweeps over a block of tasks without their data, of which workspace and work are functions.
+/// The sweeps over a block of tasks without pointers to data. The sizes alone determine workspace
+/// and work.
 struct SweepShapes {
   cuda::FirstSweep first;
   cuda::SecondSweep second;

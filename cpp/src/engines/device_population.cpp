@@ -17,19 +17,19 @@ namespace {
 
 constexpr Index kColumns = cuda::kPanelColumns;
 
-/// A call of the device takes about kCallSeconds, so that Ctrl-C is seen soon. The model: a device
-/// reaches kShareOfPeak of its peak on these small states, and one trial alone takes kSecondsOfFlop
-/// for each operation, because every operation waits for the one before it.
+/// A call of the device takes about kCallSeconds, so that the host notices Ctrl-C soon. The model:
+/// a device reaches kShareOfPeak of its peak on these small states, and a single trial takes
+/// kSecondsOfFlop for each operation, because every operation waits for the previous one.
 constexpr double kCallSeconds = .05, kShareOfPeak = .02, kSecondsOfFlop = 5e-9;
-/// Rounds of a call on the emulated device are counted at this rate.
+/// The rate of the emulated device in this model, in operations per second.
 constexpr double kEmulatedFlops = 1e8;
 
-/// Most rounds of a call, most bytes of the heads that are passed to a call and of the rows that it
-/// returns, and most trials whose gradients are computed in a call.
+/// Limits of a call: its rounds, the trials whose gradients it computes, the bytes of the heads
+/// that are passed to it, and the bytes of the rows that it returns.
 constexpr Index kMostRounds = 1 << 16, kTrialsAtOnce = 4096;
 constexpr double kHeadBytes = 1 << 26, kRowBytes = 1 << 26;
 
-/// What the device needs of all trials in a call of DevicePopulation::advance().
+/// The arguments of a call of DevicePopulation::advance().
 struct Call {
   const std::vector<std::unique_ptr<Trial>>& trials;
   const Plan& plan;
@@ -382,9 +382,9 @@ class DevicePopulation final : public DeviceTrials {
     }
   }
 
-  /// Returns how many rounds a call of the device runs: no more than the live trials have left,
-  /// than take about kCallSeconds, than the rows and the heads of a call have room for, and than
-  /// lie between two rows that the host records.
+  /// Returns the number of rounds of a call of the device. The limits are the rounds that are left,
+  /// kCallSeconds, the bytes of the rows and the heads of a call, and the rounds between two rows
+  /// that the host records.
   Index rounds_of_call(const std::vector<Index>& live, const Call& call) const {
     Index first = call.end;
     for (const Index i : live) first = std::min(first, call.trial(i).round());

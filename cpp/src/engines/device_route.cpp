@@ -8,8 +8,8 @@
 
 namespace metaspan {
 
-/// Chooses by a model of a device on which kOperations operations in double take as long as the
-/// reading of a byte: a sweep takes the longer of the two times. A vector pass reads X once.
+/// Chooses by a model in which kOperations operations in double take as long as reading a byte, and
+/// a sweep takes the longer of its two times. A pass of the vector route reads X once.
 RouteKind device_route(const Method& method, const DataSizes& sizes) {
   constexpr double kOperations = 10;
   const GramsNeeded needed = grams_needed(method, sizes.losses > 0);
@@ -34,7 +34,7 @@ template <class XScalar, class BScalar>
 std::shared_ptr<DeviceRoute<XScalar, BScalar>> make_device_route(
     RouteKind kind, const DeviceUse& use, const Method& method, const TaskSet<XScalar>& tasks,
     Index k, Index n, int copies_of_B) {
-  require(!tasks.is_sparse(), "sparse data are not on a device");
+  require(!tasks.is_sparse(), "a device cannot process sparse data");
   require(k <= kMostDeviceColumns, "B has too many columns for a device");
   require(kind != RouteKind::vector_float32, "sums on a device are in double");
   const auto make = kind == RouteKind::gram ? make_device_gram_route<XScalar, BScalar>

@@ -11,7 +11,7 @@ namespace {
 
 using Design = DeviceVectorDesign;
 
-/// The vector route of (11) on a device: panels of tasks, one after another, take a chain of sweeps
+/// The vector route of (11) on a device: panels of tasks, one after another, run a chain of sweeps
 /// with one vector of length d for each task, and a second sweep adds the terms of each panel to
 /// grad_B. No Gram matrix is formed, so the memory does not grow with the square of the samples.
 template <class XScalar, class BScalar>

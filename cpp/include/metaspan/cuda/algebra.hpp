@@ -1,5 +1,5 @@
-// The task algebra on a device, for the Gram route on arrays: it runs between the two sweeps over
-// the samples, a team of threads for each task.
+// The task algebra on a device, for the Gram route on arrays. It runs between the two sweeps over
+// the samples, with a team of threads for each task.
 #pragma once
 
 #include <cstddef>

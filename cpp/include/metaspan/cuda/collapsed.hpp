@@ -1,5 +1,5 @@
 // Rounds of many trials of the collapsed engine on a device, (16)-(18): samples in law, the task
-// algebra on them, and the factors of the tasks' parts off the span. The host adds these parts, and
+// algebra on them, and the factors of the tasks' parts off the span. The host adds these parts and
 // takes the steps.
 #pragma once
 
@@ -39,7 +39,7 @@ struct CollapsedPart {
   METASPAN_HD Index panels() const { return ceil_div(columns(), kPanelColumns); }
 };
 
-/// Where a column has its results: row r of column c is at (c / 32 rows + r) 32 + c % 32.
+/// The rows of the results of a column: row r of column c is at (c / 32 rows + r) 32 + c % 32.
 struct CollapsedResults {
   Index factor[3];       // first row of the factor A of each group, k rows for each row of A
   Index factor_rows[3];  // rows of A
@@ -75,7 +75,7 @@ inline CollapsedResults collapsed_results(const CollapsedPart& part) {
 class Collapsed {
  public:
   virtual ~Collapsed() = default;
-  /// Returns how many numbers of workspace a column needs.
+  /// Returns the numbers of workspace that a column needs.
   virtual Index workspace_rows(const CollapsedPart& part) const = 0;
   /// Draws the samples of all columns, runs the algebra on them, and writes the results.
   virtual void run(const CollapsedPart& part,
@@ -83,8 +83,8 @@ class Collapsed {
                    double* results,    // (panels, rows of the results, 32) out
                    Stream stream) = 0;
   /// Adds the terms (10) of the columns, in the span and multiplied by `scales`, and their grad_w
-  /// to the sums of the pieces, in the order of the tasks. Piece i of a trial has the tasks from 8
-  /// floor(i panels / pieces) on, with panels = ceil(n / 8). `workspace` is what run() left there.
+  /// to the sums of the pieces, in the order of the tasks. Piece i of a trial starts at task
+  /// 8 floor(i panels / pieces), with panels = ceil(n / 8). `workspace` holds what run() wrote.
   virtual void add(const CollapsedPart& part, const double* workspace,
                    const double* scales,  // (columns,), or null
                    Index pieces,

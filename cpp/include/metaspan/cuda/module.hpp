@@ -1,5 +1,5 @@
-// What a device module offers to the core. The module is a shared object of its own, which Python
-// loads on request and passes to the core, so a core without it has no trace of CUDA.
+// The interface of a device module to the core. The module is a separate extension, which Python
+// loads on request and passes to the core, so the core itself does not depend on CUDA.
 #pragma once
 
 #include "metaspan/cuda/runtime.hpp"

@@ -1,5 +1,5 @@
-// Owners of streams, events and pinned memory of a device, which give them back at the end of their
-// lives, also while an exception unwinds the stack.
+// Owners of streams, events and pinned memory of a device. Their destructors release these
+// resources, also while an exception unwinds the stack.
 #pragma once
 
 #include <chrono>
@@ -23,11 +23,11 @@ class OwnedStream {
   }
 
   Stream get() const { return stream_; }
-  /// Waits for the work on the stream, and ignores its errors.
+  /// Waits for the work on the stream, and ignores errors.
   void drain() noexcept {
     try {
       runtime_.synchronise(stream_);
-    } catch (...) {  // the error that matters is that of the caller
+    } catch (...) {  // the caller reports the error that matters
     }
   }
 
@@ -36,7 +36,7 @@ class OwnedStream {
   Stream stream_;
 };
 
-/// A point in a stream, or no point.
+/// Owns an event, which is a point in a stream, or nothing.
 class OwnedEvent {
  public:
   OwnedEvent() = default;
@@ -51,11 +51,11 @@ class OwnedEvent {
     if (runtime_ != nullptr) runtime_->drop(event_);
   }
 
-  /// Lets a stream wait for the point.
+  /// Makes a stream wait for the point.
   void hold(Stream stream) const {
     if (runtime_ != nullptr) runtime_->wait(stream, event_);
   }
-  /// Lets the host wait for the point. Throws Cancelled if cancellation is requested meanwhile.
+  /// Makes the host wait for the point. Throws Cancelled if cancellation is requested meanwhile.
   void await(Cancel* cancel) const {
     while (runtime_ != nullptr && !runtime_->is_done(event_)) {
       if (cancel != nullptr) cancel->poll();

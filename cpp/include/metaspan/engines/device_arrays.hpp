@@ -11,22 +11,22 @@
 
 namespace metaspan {
 
-/// The type of numbers in device memory that is Scalar on the host.
+/// Returns the type of numbers in device memory that corresponds to Scalar.
 template <class Scalar>
 constexpr cuda::Real real_of() {
   return std::is_same_v<Scalar, double> ? cuda::Real::float64 : cuda::Real::float32;
 }
 
-/// A device, and how it is used. The blocks of a round, and so the bits of its results, depend on
-/// `block_bytes`, but not on whether the features stay on the device.
+/// A device, and settings of its use. The blocks of a round, and therefore the bits of its results,
+/// depend on `block_bytes`, but not on whether the features stay on the device.
 struct DeviceUse {
   const cuda::Module* module;
   double block_bytes = kDeviceBlockBytes;
   bool may_keep = true;  // the features stay on the device if they fit
 };
 
-/// Returns the route that takes less time on a device: the Gram route, unless its Gram matrices
-/// take longer than the passes of the vector route, or are too large.
+/// Returns the faster route on a device by a model: the Gram route, unless its Gram matrices take
+/// longer than the passes of the vector route, or are too large.
 RouteKind device_route(const Method& method, const DataSizes& sizes);
 
 /// Computes gradients of rounds from B in device memory, by one of the routes of (11). Trials that
