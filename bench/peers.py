@@ -263,7 +263,7 @@ def _torch_peer(device: str = "cpu") -> Peer:
         return torch.from_numpy(array).to(device)
 
     def finished(answer: Any) -> Any:
-        """Wait for the card, which works behind the calls."""
+        """Wait for the card, since calls return before its work is done."""
         if on_card:
             torch.cuda.synchronize()
         return answer

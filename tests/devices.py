@@ -13,7 +13,7 @@ EMULATED = "metaspan._cuda_emulated"
 def select_module():
     """Make `device="cuda"` use a card, or else the emulated module; return whether one is built.
 
-    Scripts that tests run in processes of their own call it too.
+    Scripts that tests run in new processes call it too.
     """
     with suppress(ImportError, RuntimeError):  # no module of nvcc, or no card for it
         _device.open_device()
@@ -25,7 +25,7 @@ def select_module():
 
 
 def emulator():
-    """Return the emulated module, whose functions set and count what a card has; None on a card."""
+    """Return the emulated module, which controls and inspects the device; None on a card."""
     assert select_module()
     if EMULATED not in _device.MODULES:
         return None

@@ -1,4 +1,4 @@
-"""A library of device arrays, in place of CuPy, PyTorch and JAX, on the device of the tests."""
+"""A fake library of device arrays, in place of CuPy, PyTorch and JAX."""
 
 import sys
 from types import ModuleType
@@ -10,7 +10,7 @@ from metaspan._load import core
 
 
 class Tensor:
-    """An array of a library of device arrays: what CuPy, PyTorch and JAX have in common."""
+    """An array with the features that arrays of CuPy, PyTorch and JAX have in common."""
 
     def __init__(self, numbers, *, old=False, read_only=False):
         numbers = np.asarray(numbers)
@@ -33,7 +33,7 @@ class Tensor:
 
 
 def install_library(monkeypatch):
-    """Register a library whose arrays, of the class Array, lend and borrow; return its module."""
+    """Register and return a module whose class Array lends, and whose from_dlpack() borrows."""
     module = ModuleType("fake_arrays")
 
     class Array(Tensor):

@@ -1,7 +1,8 @@
 """Check that the tests launch every kernel with at least three blocks and three warps.
 
-Usage: check_kernels.py FOLDER-OF-SOURCES FILE ..., where the emulator wrote the files. A block of a
-kernel without barriers and without shared memory may be one warp: its warps do not meet.
+Usage: check_kernels.py FOLDER-OF-SOURCES FILE ..., where the files are those that the emulator
+wrote. A kernel without barriers and without shared memory may have blocks of one warp, because its
+warps do not interact.
 """
 
 import re
@@ -30,7 +31,7 @@ def kernels(folder):
 
 
 def launches(paths):
-    """Return {name: shapes} of the launches that the tests made, (blocks, warps of a block)."""
+    """Return {name: shapes} of the recorded launches; a shape is (blocks, warps of a block)."""
     shapes = {}
     for path in filter(Path.exists, paths):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -40,7 +41,7 @@ def launches(paths):
 
 
 def is_covered(body, shapes):
-    """Return whether a launch has three blocks, and three warps that could disturb each other."""
+    """Return whether a launch has three blocks and, if its warps interact, three warps."""
     meets = "__syncthreads" in body or "METASPAN_SHARED" in body
     return any(blocks >= 3 and (warps >= 3 or not meets) for blocks, warps in shapes)
 

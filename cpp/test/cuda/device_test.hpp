@@ -1,4 +1,4 @@
-// Helpers of the tests of kernels, the same on the emulator and on a card.
+// Helpers of the tests of kernels, for the emulator and for a card.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,7 @@ std::vector<T> download(const cuda::DeviceArray<T>& array) {
   return numbers;
 }
 
-/// Whether the bytes that kernels move are counted, which they are by the emulator alone.
+/// Returns whether the bytes that kernels move are counted; only the emulator counts them.
 constexpr bool counts_bytes() {
 #if defined(METASPAN_CUDA_EMULATED)
   return true;
@@ -45,7 +45,7 @@ constexpr bool counts_bytes() {
 #endif
 }
 
-/// Bytes that kernels read of the array by load_global since it was made.
+/// Returns the bytes of the array that kernels have read by load_global since it was allocated.
 template <class T>
 std::uint64_t bytes_read([[maybe_unused]] const cuda::DeviceArray<T>& array) {
 #if defined(METASPAN_CUDA_EMULATED)
@@ -55,7 +55,7 @@ std::uint64_t bytes_read([[maybe_unused]] const cuda::DeviceArray<T>& array) {
 #endif
 }
 
-/// Bytes that kernels wrote to the array by store_global since it was made.
+/// Returns the bytes of the array that kernels have written by store_global since it was allocated.
 template <class T>
 std::uint64_t bytes_written([[maybe_unused]] const cuda::DeviceArray<T>& array) {
 #if defined(METASPAN_CUDA_EMULATED)
@@ -65,8 +65,8 @@ std::uint64_t bytes_written([[maybe_unused]] const cuda::DeviceArray<T>& array) 
 #endif
 }
 
-/// Whether the threads of a kernel are threads of the system, which are slow: tests then run the
-/// shapes that launch every kernel, and leave the others to fibres.
+/// Returns whether the threads of a kernel are threads of the system, which are slow. Tests then
+/// run only as many shapes as launch every kernel; fibres run all shapes.
 inline bool is_slow() {
 #if defined(METASPAN_CUDA_EMULATED)
   return emulator::mode() == emulator::Mode::threads;
@@ -75,8 +75,8 @@ inline bool is_slow() {
 #endif
 }
 
-/// Runs tests and returns the number of failures, the exit status of a test: on a card if there is
-/// one; on the emulator, where a test that leaves device memory allocated fails.
+/// Runs tests, and returns the exit status of the program: the number of failures, or 77 without a
+/// card. On the emulator, a test fails if it does not release device memory.
 template <class Tests>
 int run_tests(Tests tests) {
   try {
@@ -94,9 +94,9 @@ int run_tests(Tests tests) {
   return failures;
 }
 
-/// Runs tests of the emulator itself on threads of the system and then on fibres; on a card once.
-/// Tests of kernels call run_tests(): without ThreadSanitizer, threads find nothing that fibres
-/// miss.
+/// Runs tests of the emulator itself with threads of the system and then with fibres; on a card,
+/// once. Tests of kernels call run_tests(), since without ThreadSanitizer threads find nothing that
+/// fibres miss.
 template <class Tests>
 int on_each_mode(Tests tests) {
 #if defined(METASPAN_CUDA_EMULATED)

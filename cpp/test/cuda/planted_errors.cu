@@ -1,7 +1,7 @@
-// Kernels with a planted error each, which the emulator must report: a missing barrier within a
-// block and a race between blocks, which ThreadSanitizer sees; a barrier that some threads miss; an
-// access outside an allocation, and one of the host, which AddressSanitizer sees; and a missing
-// wait between streams, which gives a wrong result. The argument names the error.
+// Kernels with one planted error each, which must be reported. ThreadSanitizer reports a missing
+// barrier within a block and a race between blocks. AddressSanitizer reports an access outside an
+// allocation and an access of the host to device memory. The emulator reports a barrier that some
+// threads miss. A missing wait between streams gives a wrong result. The argument names the error.
 #include <cstdio>
 #include <cstring>
 
@@ -33,7 +33,7 @@ __global__ void wait_apart(bool is_apart) {
 
 __global__ void write_at(double* numbers, int place) { numbers[place] = 1; }
 
-/// Copies numbers on one stream and uses them on another, which waits for the copy or not.
+/// Copies numbers on one stream and uses them on another, with or without a wait for the copy.
 bool copies_are_waited_for(bool waits) {
   const std::vector<double> before(96, 2.0);
   const DeviceArray<double> numbers(runtime(), before.size());

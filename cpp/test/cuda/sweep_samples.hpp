@@ -16,7 +16,7 @@ namespace metaspan::test {
 using Index = std::ptrdiff_t;
 using Numbers = std::vector<double>;
 
-/// Returns `count` numbers in (-1, 1), rounded to float so that both storages hold the same ones.
+/// Returns `count` numbers in (-1, 1), rounded to float so that both types hold the same numbers.
 inline Numbers make_numbers(Index count, unsigned seed) {
   Numbers numbers;
   unsigned state = seed * 2654435761u + 1;

@@ -25,7 +25,7 @@ struct Case {
   Method method;
 };
 
-/// Every kind of inner loop, contribution and learned parameter, and each of them clipped.
+/// Returns every kind of inner loop, contribution and learned parameter, each also with clipping.
 std::vector<Case> all_methods() {
   const auto steps = [](int J, bool adapts_B, bool exact) {
     return Method{0.05, 0.1, J, adapts_B, exact, 0.1};
@@ -164,7 +164,7 @@ void add_factor(const Factors& C, double scale, Index first, Mat& rows) {
   rows.middleRows(first, m) = scale * sum;
 }
 
-/// The results by DenseDesign, one task after another.
+/// Computes the results by DenseDesign, one task after another.
 Results on_host(const Method& method, const Tasks& tasks, const Numbers& w, const Numbers& shares) {
   const Index k = tasks.k;
   Results all{Mat::Zero(tasks.rows_in, k), Mat::Zero(tasks.rows_out, k),
@@ -343,8 +343,8 @@ void test_adaptation_is_that_of_the_host(const Case& tested, Index n, Index k) {
   check(close(as_matrix(memory.C_in, tasks.rows_in, k), C), "B_J is that of the host");
 }
 
-/// 300 tasks fill ten panels, so three blocks of several warps run; the bits of a task are those
-/// that it has alone.
+/// Tests that a task has the same bits alone and among 300 tasks, which fill ten panels, so that
+/// three blocks of several warps run.
 void test_bits_do_not_depend_on_other_tasks() {
   const Method method{0.05, 0.1, 2, true, true, 0.1};
   const Tasks tasks(300, 2, 2, 2, 1);
@@ -366,7 +366,7 @@ void test_bits_do_not_depend_on_other_tasks() {
         "a task has the same bits among other tasks");
 }
 
-/// Every method, on fibres and on a card; few of them on threads, where barriers take long.
+/// Tests every method on fibres and on a card, and few of them on threads, where barriers are slow.
 void run_all(bool few) {
   const std::vector<Case> cases = all_methods();
   for (std::size_t i = 0; i < cases.size(); ++i) {

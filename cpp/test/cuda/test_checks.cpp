@@ -13,8 +13,8 @@ namespace {
 
 using test::check;
 
-/// Whether a matrix (rows, length), whose rows begin `stride` numbers apart, is found to be finite
-/// after the number at `place` is replaced by `value`.
+/// Returns whether a matrix (rows, length), whose rows begin `stride` numbers apart, counts as
+/// finite after the number at `place` is replaced by `value`.
 template <class Scalar>
 bool is_finite_with(std::ptrdiff_t rows, std::ptrdiff_t length, std::ptrdiff_t stride,
                     std::ptrdiff_t place, Scalar value) {

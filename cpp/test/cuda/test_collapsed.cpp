@@ -1,5 +1,5 @@
-// Tests of the collapsed engine on a device: rounds of many trials are those of the CPU, for every
-// method and law of features, and have the same bits for every grid and every cut of a round.
+// Tests the collapsed engine on a device: rounds of many trials agree with those of the CPU for
+// every method and law of features, and have the same bits for every grid and every cut of a round.
 #include <algorithm>
 #include <cmath>
 
@@ -116,7 +116,7 @@ struct Cases {
   }
 };
 
-/// Methods of the family.
+/// Adds cases with methods of the family.
 void add_methods(const Cases& add) {
   const SampleLaw law = gaussian(50, 5, 4);
   add("ANIL", anil(2), law);
@@ -146,7 +146,7 @@ void add_methods(const Cases& add) {
   add("attention", method, law, 4);
 }
 
-/// Parameters beside B and w, clipping, noise and memory.
+/// Adds cases with parameters beside B and w, clipping, noise and memory.
 void add_options(const Cases& add) {
   const SampleLaw law = gaussian(50, 5, 4);
   Method method = maml(2);
@@ -172,7 +172,7 @@ void add_options(const Cases& add) {
   add("momentum", method, law);
 }
 
-/// Laws of samples.
+/// Adds cases with laws of samples.
 void add_laws(const Cases& add) {
   const SampleLaw law = gaussian(50, 5, 4);
   SampleLaw other = law;

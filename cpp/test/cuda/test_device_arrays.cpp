@@ -1,5 +1,5 @@
-// Rounds on data that stay on the device and on data that are streamed to it have the same bits,
-// and agree with the rounds of the CPU.
+// Tests that rounds on data that stay on the device and on data that are streamed to it have the
+// same bits, and agree with the rounds of the CPU.
 #include <cmath>
 #include <random>
 
@@ -106,7 +106,7 @@ void compare(Index tasks, double bytes, RouteKind kind) {
   }
 }
 
-/// A round that is cancelled before its first block leaves nothing on the device.
+/// Tests that a round that is cancelled before its first block leaves nothing on the device.
 void test_cancellation() {
   const Numbers numbers(3, false);
   Cancel cancel([] { return true; });

@@ -24,7 +24,7 @@ struct Case {
   HeadLaw::Kind heads = HeadLaw::Kind::gaussian;
 };
 
-/// Returns numbers that look random, the same in every run.
+/// Returns pseudorandom numbers, the same in every run.
 class Numbers {
  public:
   explicit Numbers(Index seed)
@@ -176,7 +176,7 @@ void test_methods_have_the_results_of_the_cpu() {
   }
 }
 
-/// Odd shapes: one task, k = 1 and 33, more tasks than a piece, panels with an empty tail.
+/// Tests odd shapes: one task, k = 1 and 33, more tasks than a piece, panels with an empty tail.
 void test_shapes_have_the_results_of_the_cpu() {
   compare({"one of all", maml(), {1, 0, 1}, 1, 1}, {{Record::dist}, 1}, 4);
   compare({"k = 1", maml(), {1, 1, 1}, 3, 70}, {{Record::dist}, 1}, 4);
@@ -193,7 +193,7 @@ void test_all_heads_have_the_results_of_the_cpu() {
   }
 }
 
-/// Trials end on the device in the rounds and with the statuses of the CPU.
+/// Tests that trials end on the device in the same rounds and with the same statuses as on the CPU.
 void test_trials_end_as_on_the_cpu() {
   Method diverging = maml(2);
   diverging.beta = 1e30;
@@ -292,8 +292,8 @@ std::vector<double> states_after(const Case& run, const cuda::LaunchShape& shape
   return Z;
 }
 
-/// The bits depend neither on the grid, nor on whether the pieces of a trial share a thread, nor on
-/// where the columns are.
+/// Tests that the bits depend neither on the grid, nor on whether the pieces of a trial share a
+/// thread, nor on where the columns are.
 void test_bits_do_not_depend_on_the_launch() {
   for (const Case& run :
        {Case{"bits", maml(), {3, 3, 3}, 3, 100}, Case{"", maml(2), {2, 3, 2}, 19, 200},
@@ -312,7 +312,8 @@ void test_bits_do_not_depend_on_the_launch() {
   }
 }
 
-/// Three warps in three blocks run each kernel, and heads have the bits of the CPU.
+/// Runs each kernel with three warps in three blocks, and tests that heads have the bits of the
+/// CPU.
 void test_heads_have_the_bits_of_the_cpu() {
   const Case run{"heads", maml(), {3, 3, 3}, 9, 300};
   const Trials trials = make_trials(run);

@@ -218,7 +218,8 @@ void test_all_heads() {
   }
 }
 
-/// Few degrees of freedom reject many candidates, many take the series for a small t.
+/// Tests few degrees of freedom, which reject many candidates, and many, which use the series for a
+/// small t.
 void test_chi_squares() {
   constexpr int kRows = 41, kFirst = 5, kFirstRow = 6;
   const Key key = key_of(metaspan::Stream::samples);
@@ -376,8 +377,8 @@ void test_each_kernel() {
   test_privacy_noise<double>(0, 2001);
 }
 
-/// Threads of the system cost much more than fibres, and no kernel here but add_squares() has
-/// threads that exchange anything.
+/// Runs fewer shapes on threads of the system, which are much slower than fibres. Only the threads
+/// of add_squares() exchange anything.
 void test_random() {
   using Kind = FeatureLaw::Kind;
   if (runs_on_threads()) return test_each_kernel();

@@ -117,7 +117,7 @@ void test_combinations_equal_slow_sums(const Shape& shape) {
         "the grid does not change the bits of the second sweep of tasks");
 }
 
-/// An outer set alone, whose stacked rows begin beyond those of the inner sets.
+/// Tests an outer set alone, whose stacked rows follow those of the inner sets.
 void test_blocks_may_begin_at_any_row() {
   const TestSets sets(37, {3, 4}, {2, 5}, Real::float64);
   const int k = 3;
@@ -134,7 +134,7 @@ void test_blocks_may_begin_at_any_row() {
         "a block of outer sets uses their rows of C");
 }
 
-/// A step must change either all of B or nothing.
+/// Tests that a step changes either all of B or nothing.
 void test_steps_change_all_or_nothing(Index count, Real type) {
   cuda::DeviceSweeps sweeps(cuda::runtime(), 3);
   const cuda::DeviceArray<int> flag(cuda::runtime(), 1);

@@ -1,6 +1,6 @@
-// How the task algebra touches the columns of a panel: all columns of a row together, on the CPU,
-// or one column for each thread, on a device. Whatever the algebra reads or writes of a panel goes
-// through these functions, so that one source serves both.
+// How the task algebra accesses the columns of a panel: all columns of a row together, on the CPU,
+// or one column for each thread, on a device. All accesses of the algebra to panels go through
+// these functions, so that one source serves both.
 #pragma once
 
 #include "cholesky.hpp"

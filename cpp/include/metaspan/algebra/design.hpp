@@ -14,7 +14,7 @@ namespace metaspan {
 // handles a vector of length d: it refers to X^T a and X'^T a by the number of a slot, in which the
 // design represents this vector. A Design has
 //
-//   using Columns;                     how it and the algebra touch the columns of a panel
+//   using Columns;                     how it and the algebra access the columns of a panel
 //   static constexpr int width;        Columns::width
 //   Index tasks();                     columns that are tasks; the other columns must stay finite
 //   Index m_in(), m_out();             rows of a panel of residuals

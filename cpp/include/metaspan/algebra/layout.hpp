@@ -1,4 +1,4 @@
-// Where the task algebra keeps its panels in the workspace that it is handed.
+// Where the task algebra keeps its panels in the workspace that the caller provides.
 #pragma once
 
 #include "metaspan/algebra/columns.hpp"

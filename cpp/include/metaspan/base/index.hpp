@@ -1,5 +1,5 @@
-// The index type and integer rounding. Device code includes this header, so it knows nothing of
-// Eigen.
+// The index type and integer rounding. Device code includes this header, so the header does not
+// include Eigen.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// The emulated module offers tests the counters and the settings of the emulated device.
+// Binds the counters and the settings of the emulated device, for tests.
 #pragma once
 
 #include <pybind11/pybind11.h>

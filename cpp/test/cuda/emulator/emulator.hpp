@@ -1,6 +1,6 @@
-// What kernels use of CUDA, on the CPU: launches, the indices of a thread, shared memory, barriers,
-// shuffles, atomics on integers, and intrinsics. A kernel runs when its stream is synchronised, and
-// not before, so that a result that is read without waiting for it is wrong in every run.
+// The subset of CUDA that kernels use, on the CPU: launches, thread indices, shared memory,
+// barriers, shuffles, atomics on integers, and intrinsics. A kernel runs when its stream is
+// synchronised, and not before, so a result that is read without a wait is wrong in every run.
 #pragma once
 
 #include <atomic>
@@ -40,7 +40,7 @@ constexpr int warpSize = 32;
 
 namespace metaspan::emulator {
 
-/// A launch that waits for the arguments of its kernel.
+/// A launch without the arguments of its kernel, which the call operator takes.
 template <class... Parameters>
 struct Launch {
   const char* name;
@@ -64,7 +64,7 @@ Launch<Parameters...> make_launch(const char* name, void (*kernel)(Parameters...
   return {name, kernel, grid, block, shared_bytes, stream};
 }
 
-/// Keeps a result apart from later operations: the compiler contracts nothing across it.
+/// Returns a value that the compiler cannot contract with later operations.
 template <class T>
 inline T rounded(T value) {
 #if defined(__x86_64__)

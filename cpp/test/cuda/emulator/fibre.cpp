@@ -1,5 +1,5 @@
-// Switches stacks: six registers on x86-64, and the functions of the C library elsewhere, which are
-// slower since they keep the signal mask too.
+// Switches stacks: on x86-64 by saving six registers, and elsewhere by functions of the C library,
+// which are slower because they also save the signal mask.
 #include "fibre.hpp"
 
 #include <sys/mman.h>
@@ -62,7 +62,8 @@ Fibre::Fibre() : fibre_(new Context), caller_(new Context) {
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   stack_ = static_cast<unsigned char*>(memory);
-  ::mprotect(stack_, kGuardBytes, PROT_NONE);  // an overflow is an error, not another fibre's data
+  ::mprotect(stack_, kGuardBytes,
+             PROT_NONE);  // an overflow is an error, and does not overwrite another fibre
 }
 
 Fibre::~Fibre() {

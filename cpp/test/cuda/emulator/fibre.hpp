@@ -1,11 +1,12 @@
-// A function that runs on a stack of its own and can wait in the middle.
+// Functions that run on their own stacks and can be suspended.
 #pragma once
 
 #include <cstddef>
 
 namespace metaspan::emulator {
 
-/// One fibre. Its caller resumes it until it is done; within it, pause() returns to the caller.
+/// A function on its own stack. The caller resumes it until it is done; pause(), which the function
+/// calls, returns to the caller.
 class Fibre {
  public:
   Fibre();
@@ -30,7 +31,7 @@ class Fibre {
   void (*entry_)(void*) = nullptr;
   void* argument_ = nullptr;
   bool done_ = true;
-  // What AddressSanitizer wants to know: its own stack of locals, and the bounds of the caller's.
+  // State of AddressSanitizer: its fake stacks, and the bounds of the caller's stack.
   void* own_locals_ = nullptr;
   void* caller_locals_ = nullptr;
   const void* caller_bottom_ = nullptr;

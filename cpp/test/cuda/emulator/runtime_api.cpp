@@ -1,5 +1,4 @@
-// The emulated runtime API: memory, streams and events of a device whose memory is that of the
-// host.
+// The emulated runtime API: memory, streams and events of a device in memory of the host.
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -24,13 +23,13 @@
 
 namespace metaspan::emulator {
 
-/// The work of a stream, in order. It is done when something waits for it, and not before.
+/// The queued work of a stream, in order. It runs when something waits for it, and not before.
 struct Queue {
   std::deque<std::function<void()>> work;
   std::uint64_t queued = 0, done = 0;
 };
 
-/// An event: a point of a stream.
+/// An event, which is a point in a stream.
 struct Point {
   std::shared_ptr<Queue> stream;
   std::uint64_t position = 0;
@@ -47,7 +46,7 @@ struct Allocation {
 
 using Allocations = std::map<std::uintptr_t, Allocation>;
 
-/// The state of the device. One lock for all: several Python threads may use it.
+/// The state of the device. One lock protects all of it, since several Python threads may use it.
 struct Device {
   std::recursive_mutex mutex;
   int devices = 1;
@@ -60,11 +59,11 @@ struct Device {
   std::set<cudaEvent_t> events;
   std::map<const void*, std::size_t> opted_in;                // dynamic shared memory of kernels
   std::map<std::string, std::pair<unsigned, unsigned>> most;  // blocks, warps of launches
-  int in_use = 0;  // depth of work that may touch device memory
+  int in_use = 0;                                             // nested objects of type Access
 };
 
 Device& device() {
-  static Device& state = *new Device;  // outlives every static object that uses it
+  static Device& state = *new Device;  // outlives all static objects that use it
   return state;
 }
 
@@ -75,7 +74,7 @@ cudaError_t result(cudaError_t error) {
   return error;
 }
 
-/// The allocation that holds `p`, or null.
+/// Returns the allocation that contains `p`, or null.
 Allocation* allocation_of(Allocations& allocations, const void* p) {
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   auto next = allocations.upper_bound(address);
@@ -85,8 +84,8 @@ Allocation* allocation_of(Allocations& allocations, const void* p) {
                                                                               : nullptr;
 }
 
-/// The allocation of device memory that holds `p`, or null. A thread remembers the last two, since
-/// kernels mostly go on where they were; a change of the allocations makes it forget.
+/// Returns the allocation of device memory that contains `p`, or null. Each thread caches the last
+/// two allocations, which most accesses hit, until memory is allocated or released.
 Allocation* counted_allocation(const void* p) {
   struct Place {
     std::uintptr_t first = 1, end = 0;
@@ -116,8 +115,8 @@ bool is_within(Allocations& allocations, const void* p, std::size_t bytes) {
   return reinterpret_cast<std::uintptr_t>(p) + bytes <= first + allocation->bytes;
 }
 
-/// Lets device memory be touched while it lives. Outside, AddressSanitizer reports every access, as
-/// the host cannot read the memory of a card.
+/// Permits accesses to device memory during its lifetime. At other times AddressSanitizer reports
+/// every access, because the host cannot read the memory of a card.
 class Access {
  public:
   Access() {
@@ -178,7 +177,7 @@ Point& event_of(cudaEvent_t event) {
 void* allocate(Allocations& allocations, std::size_t bytes) {
   void* p = nullptr;
   if (::posix_memalign(&p, kAlignment, std::max<std::size_t>(bytes, 1)) != 0) return nullptr;
-  std::memset(p, 0xff, bytes);  // doubles that nothing wrote are NaN
+  std::memset(p, 0xff, bytes);  // doubles that were never written are NaN
   allocations[reinterpret_cast<std::uintptr_t>(p)].bytes = bytes;
   return p;
 }
@@ -186,7 +185,7 @@ void* allocate(Allocations& allocations, std::size_t bytes) {
 bool has_driver() { return device().devices >= 0; }
 bool has_device() { return device().devices > 0; }
 
-// The kernel's name without parentheses, namespaces and template arguments.
+// Returns the name of a kernel without parentheses, namespaces and template arguments.
 std::string base_name(const std::string& expression) {
   std::string name = expression.substr(0, expression.find('<'));
   name.erase(std::remove_if(name.begin(), name.end(), [](char c) { return c == '(' || c == ')'; }),
@@ -195,8 +194,8 @@ std::string base_name(const std::string& expression) {
   return scope == std::string::npos ? name : name.substr(scope + 2);
 }
 
-/// Writes the names and the largest shapes of the kernels that ran to the file that the environment
-/// names.
+/// Writes the names and the largest launches of all kernels that ran to the file
+/// $METASPAN_EMULATOR_LAUNCHES.
 void write_launches() {
   const char* path = std::getenv("METASPAN_EMULATOR_LAUNCHES");
   if (path == nullptr) return;
@@ -208,7 +207,8 @@ void write_launches() {
   std::fclose(file);
 }
 
-/// Keeps the launch of most blocks among those of most warps, up to three of each.
+/// Records a launch if it has more blocks and warps than the recorded launch of this kernel, where
+/// more than three of either count as three.
 void record_launch(const Shape& shape) {
   static const bool is_registered = std::atexit(&write_launches) == 0;
   static_cast<void>(is_registered);
@@ -366,7 +366,7 @@ cudaError_t cudaGetDevice(int* ordinal) {
   return has_device() ? cudaSuccess : result(cudaErrorNoDevice);
 }
 
-// An A100 with few multiprocessors, so that grids are small.
+// Describes an A100 with few multiprocessors, so that grids are small.
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int ordinal) {
   if (ordinal >= device().devices) return result(cudaErrorInvalidValue);
   *properties = cudaDeviceProp{};
@@ -479,8 +479,8 @@ cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes) {
   return cudaSuccess;
 }
 
-// A copy from memory that is not pinned reads it at once; a copy to such memory waits for the
-// stream. Copies of pinned memory are done with the stream's other work.
+// A copy from memory that is not pinned reads this memory at once, and a copy to such memory waits
+// for the stream. Copies of pinned memory are queued with the other work of the stream.
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
   const Guard guard(device().mutex);
@@ -544,7 +544,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const Guard guard(device().mutex);
   const auto state = stream_of(stream);
-  run_to(*state, state->queued);  // a card does the work that is left, too
+  run_to(*state, state->queued);  // a card also completes the remaining work
   device().streams.erase(stream);
   return cudaSuccess;
 }
@@ -561,7 +561,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   const Guard guard(device().mutex);
   const auto state = stream_of(stream);
   if (state->done == state->queued) return cudaSuccess;
-  run_to(*state, state->done + 1);  // a loop of queries ends
+  run_to(*state, state->done + 1);  // so that a loop of queries ends
   return cudaErrorNotReady;
 }
 

@@ -1,4 +1,4 @@
-// Which sanitizers watch this build.
+// Macros that say which sanitizers this build uses.
 #pragma once
 
 #if defined(__has_feature)

@@ -1,4 +1,4 @@
-// Runs the threads of emulated kernels, on fibres or on threads of the system.
+// Runs the threads of emulated kernels as fibres or as threads of the system.
 #include "scheduler.hpp"
 
 #include <linux/futex.h>
@@ -28,16 +28,16 @@ thread_local Thread* current = nullptr;
 namespace {
 
 constexpr const char* kApart =
-    "some threads of a block wait in a barrier that the others do not reach";
+    "some threads of a block wait at a barrier that the others do not reach";
 constexpr unsigned kSets = 3;  // blocks that run at once on threads of the system
 
 Mode chosen_mode = is_watched_for_races() ? Mode::threads : Mode::fibres;
 
-/// A barrier of some threads of a block. A thread that waits reads the generation alone, which the
-/// thread that comes last writes: nothing else orders them, so ThreadSanitizer sees every race of
-/// threads whose barrier is missing. A mutex would order them by chance.
+/// A barrier of some threads of a block. A waiting thread only reads the generation, which the last
+/// thread to arrive writes. Nothing else orders the threads, so ThreadSanitizer finds every race of
+/// threads that lack a barrier; a mutex would order some of them by chance.
 struct Barrier {
-  std::atomic<std::uint64_t> state{0};  // threads that arrived, and 2^32 times those expected
+  std::atomic<std::uint64_t> state{0};  // arrived threads, plus 2^32 times expected threads
   std::atomic<std::uint32_t> generation{0};
 };
 
@@ -46,13 +46,14 @@ constexpr std::uint64_t kExpected = std::uint64_t{1} << 32;
 int expected(std::uint64_t state) { return static_cast<int>(state >> 32); }
 bool is_complete(std::uint64_t state) { return state != 0 && state % kExpected == state >> 32; }
 
-/// Sleeps while the generation is `value`, for half a second at most.
+/// Sleeps until the generation is not `value`, or for half a second.
 void sleep(std::atomic<std::uint32_t>& generation, std::uint32_t value) {
   const timespec half_a_second = {0, 500000000};
   ::syscall(SYS_futex, &generation, FUTEX_WAIT_PRIVATE, value, &half_a_second, nullptr, 0);
 }
 
-/// Lets the threads that wait go on. All that are expected have arrived, and `expected` are next.
+/// Releases the waiting threads, after all expected threads have arrived. The barrier then expects
+/// `expected` threads.
 void release(Barrier& barrier, int expected) {
   barrier.state = static_cast<std::uint64_t>(expected) * kExpected;
   barrier.generation.fetch_add(1, std::memory_order_release);
@@ -61,8 +62,8 @@ void release(Barrier& barrier, int expected) {
   }
 }
 
-/// Lanes of a warp that meet, named by the lowest lane of their mask; the slots are used in turns,
-/// so that one barrier an exchange suffices.
+/// Lanes of a warp that synchronise, indexed by the lowest lane of their mask. Exchanges alternate
+/// between two sets of slots, so that each exchange needs only one barrier.
 struct Group {
   Barrier barrier;
   alignas(8) unsigned char slots[2][32 * 8];
@@ -90,7 +91,7 @@ struct Block {
   Block& operator=(const Block&) = delete;
 
   const int threads;
-  std::atomic<int> waiting{0};      // threads that wait in a barrier
+  std::atomic<int> waiting{0};      // threads that wait at a barrier
   Barrier barrier;                  // of the threads that have not returned
   std::atomic<int> counts[3] = {};  // of count_in_block, in turns
   std::vector<Warp> warps;
@@ -102,7 +103,7 @@ struct Block {
 
 namespace {
 
-/// A thread of a block on a fibre, and the barrier that it waits in.
+/// A thread of a block on a fibre, and the barrier at which it waits.
 struct FibreThread {
   Thread thread;
   Fibre fibre;
@@ -110,7 +111,7 @@ struct FibreThread {
   unsigned generation = 0;
 };
 
-/// The fibres of this thread of the system; they are kept for the next block.
+/// The fibres of this thread of the system, which later blocks reuse.
 thread_local std::vector<std::unique_ptr<FibreThread>> fibres;
 thread_local FibreThread* running = nullptr;
 thread_local const std::function<void()>* fibre_body = nullptr;
@@ -133,7 +134,8 @@ void wait(Barrier& barrier, Block& block, bool keeps_expected) {
     running->generation = generation;
     return running->fibre.pause();
   }
-  // All threads wait for a moment while the last one lets them go on; for seconds, if none does.
+  // All threads wait for a moment until the last one releases them. If all wait for seconds, they
+  // wait at different barriers.
   int stuck = 0;
   while (barrier.generation.load(std::memory_order_acquire) == generation) {
     sleep(barrier.generation, generation);
@@ -143,7 +145,7 @@ void wait(Barrier& barrier, Block& block, bool keeps_expected) {
   }
 }
 
-/// A thread returns from the kernel: the others wait for it no more.
+/// Removes a thread that returns from the kernel from the barriers of its block.
 void leave_block(Thread& thread) {
   Block& block = *thread.block;
   block.warps[static_cast<std::size_t>(thread.warp)].left.fetch_or(1u << thread.lane,
@@ -175,8 +177,8 @@ void run_fibre(void* argument) {
   leave_block(self->thread);
 }
 
-/// Runs the threads of a block in turns; every second block from the last thread to the first, so
-/// that a result that needs an order of the threads differs.
+/// Runs the threads of a block in turns. Every second block runs from the last thread to the first,
+/// so that a result that depends on the order of threads is wrong.
 void run_block_on_fibres(const Shape& shape, unsigned block_index,
                          const std::function<void()>& body) {
   const unsigned threads = shape.block.x * shape.block.y * shape.block.z;
@@ -208,7 +210,7 @@ void run_block_on_fibres(const Shape& shape, unsigned block_index,
 }
 
 /// Blocks that run one after the other on the same threads of the system. Nothing orders two sets,
-/// so ThreadSanitizer sees races between their blocks.
+/// so ThreadSanitizer finds races between their blocks.
 struct BlockSet {
   Barrier barrier;
   std::unique_ptr<Block> block;
@@ -276,7 +278,7 @@ void synchronise_block() {
 void synchronise_warp(unsigned mask) {
   Block& block = *current->block;
   Warp& warp = block.warps[static_cast<std::size_t>(current->warp)];
-  // The last warp of a block may be partly empty; a mask of all lanes means those that exist.
+  // The last warp of a block may be incomplete; then a mask of all lanes means the existing lanes.
   const int lanes = std::min(32, block.threads - 32 * current->warp);
   if (lanes < 32) mask &= (1u << lanes) - 1;
   require_lane(mask, current->lane);
@@ -299,7 +301,7 @@ int count_in_block(bool predicate) {
   block.counts[turn].fetch_add(predicate ? 1 : 0, std::memory_order_relaxed);
   synchronise_block();
   const int count = block.counts[turn].load(std::memory_order_relaxed);
-  // Every thread has left the turn before this one, and none is in the turn after it yet.
+  // Every thread has read the previous counter, and none adds to it before the next call.
   block.counts[(turn + 2) % 3].store(0, std::memory_order_relaxed);
   return count;
 }
@@ -313,7 +315,7 @@ unsigned char* exchange_slots(unsigned mask) {
 
 void require_lane(unsigned mask, int lane) {
   if (lane < 0 || lane > 31 || (mask >> lane & 1u) == 0) {
-    fail("a lane takes part in an exchange that its mask leaves out");
+    fail("the mask of an exchange leaves out a lane that takes part");
   }
 }
 
