@@ -46,7 +46,8 @@ def open_device() -> core.Device:
     Returns
     -------
     core.Device
-        The first CUDA device that this process sees.
+        The current device of CUDA: the first that this process sees, unless another library has
+        selected another one.
 
     Raises
     ------
