@@ -116,7 +116,9 @@ def test_evaluation_on_a_batch():
     )
     for name, risk in vars(cpu).items():
         if isinstance(risk, type(cpu.adapted)) and np.isfinite(risk.mean):
-            assert getattr(cuda, name).mean == pytest.approx(risk.mean, rel=1e-9), name
+            # Conjugate gradients solve the pooled regression to a residual of 1e-6.
+            tolerance = 1e-6 if name == "pooled" else 1e-9
+            assert getattr(cuda, name).mean == pytest.approx(risk.mean, rel=tolerance), name
 
 
 def trained(case, method, device, **changes):

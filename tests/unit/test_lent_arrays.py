@@ -93,3 +93,5 @@ def test_risks_are_those_of_the_cpu(batches, arrays, point):
     for name in ("adapted", "least_squares", "ridge", "single_task_ridge", "oracle_ridge"):
         found, right = getattr(ours, name), getattr(expected, name)
         assert found.mean == pytest.approx(right.mean, rel=1e-9)
+    # Conjugate gradients solve the pooled regression to a residual of 1e-6.
+    assert ours.pooled.mean == pytest.approx(expected.pooled.mean, rel=1e-6)

@@ -91,6 +91,13 @@ def test_only_one_memory_is_the_same(first, second):
     assert features(first).is_same(features(second)) == alike
 
 
+def test_one_dataset_for_both_loops_is_the_same(tmp_path, rng):
+    with h5py.File(tmp_path / "X.h5", "w") as file:
+        X = file.create_dataset("X", data=rng.standard_normal((3, 4, 7)))
+        y = file.create_dataset("y", data=rng.standard_normal((3, 4)))
+        assert ms.TaskBatch(X, y).shared
+
+
 def test_a_reader_takes_over_the_memory_of_one_that_has_ended(tmp_path):
     with h5py.File(tmp_path / "X.h5", "w") as file:
         file["X"] = X
