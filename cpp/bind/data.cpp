@@ -3,8 +3,8 @@
 #include <atomic>
 #include <string>
 
+#include "batch.hpp"
 #include "bind.hpp"
-#include "convert_samples.hpp"
 #include "finite.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "sparse.hpp"

@@ -1,11 +1,13 @@
 // Arrays in device memory, which array libraries lend and borrow by DLPack.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "convert.hpp"
+#include "device.hpp"
 #include "metaspan/cuda/runtime.hpp"
 
 namespace metaspan::bind {
@@ -51,6 +53,16 @@ struct DeviceArray {
     return reinterpret_cast<Scalar*>(data);
   }
 };
+
+/// Returns the strides, in numbers, of an array in C order.
+std::vector<Index> c_strides(const std::vector<Index>& shape);
+
+/// Borrows the array of a DLPack capsule that was made for the legacy default stream, and waits
+/// until the work of the lender on the array is done.
+DeviceArray borrow(const Device& device, const py::capsule& capsule, py::object library);
+
+/// Returns a DLPack capsule of an array for a borrower that reads version `major`.
+py::object make_capsule(const DeviceArray& array, std::uint32_t major);
 
 /// Returns a new array of zeros in device memory, in C order.
 DeviceArray make_device_array(cuda::Runtime& runtime, std::vector<Index> shape, bool is_double);

@@ -1,7 +1,7 @@
 // Bindings of the products of all rows of a batch with matrices, on a device.
 #include "metaspan/engines/device_rows.hpp"
+#include "batch.hpp"
 #include "bind.hpp"
-#include "convert_samples.hpp"
 #include "device.hpp"
 #include "row_matrices.hpp"
 

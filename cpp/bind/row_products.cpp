@@ -1,9 +1,9 @@
 // Bindings of the products of all rows of a batch, or of generated tasks, with matrices.
 #include <optional>
 
+#include "batch.hpp"
 #include "bind.hpp"
 #include "convert_laws.hpp"
-#include "convert_samples.hpp"
 #include "metaspan/sweeps/made_tasks.hpp"
 #include "metaspan/sweeps/row_products.hpp"
 #include "metaspan/sweeps/row_transforms.hpp"

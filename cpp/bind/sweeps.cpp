@@ -2,9 +2,9 @@
 // vector route, and the products of the first sweep.
 #include <iterator>
 
+#include "batch.hpp"
 #include "bind.hpp"
 #include "convert_laws.hpp"
-#include "convert_samples.hpp"
 #include "device.hpp"
 #include "metaspan/engines/device_arrays.hpp"
 #include "metaspan/sweeps/routes.hpp"

@@ -171,6 +171,7 @@ class DeviceCost(TypedDict):
     host_bytes: float  # of features that a round copies from the host
     memory: float  # bytes of device memory, except those of features
     features: float  # bytes of device memory for features
+    pinned: float  # bytes of pinned host memory, through which features are copied
     keeps: bool  # the features stay on the device
 
 

@@ -1,6 +1,6 @@
 // Bindings of the inner loop and of features X B on the user's arrays.
+#include "../batch.hpp"
 #include "../convert_laws.hpp"
-#include "../convert_samples.hpp"
 #include "../device.hpp"
 #include "metaspan/engines/device_arrays.hpp"
 #include "run.hpp"

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "../convert_samples.hpp"
+#include "../batch.hpp"
 #include "../device.hpp"
 #include "full_size.hpp"
 #include "metaspan/engines/device_arrays.hpp"

@@ -159,26 +159,9 @@ py::dict device_costs(const Device& device, const std::string& route, const Meth
   out["host_bytes"] = cost.host_bytes;
   out["memory"] = cost.memory;
   out["features"] = cost.features;
+  out["pinned"] = cost.pinned;
   out["keeps"] = cost.keeps;
   return out;
-}
-
-/// Exports the sizes that the estimates of time and memory, and the tests of these estimates, use.
-void bind_sizes(py::module_& module) {
-  module.attr("PANEL_TASKS") = kPanelTasks;
-  module.attr("SHORT_VECTORS") = kShortVectors;
-  module.attr("LARGE_B") = static_cast<Index>(kLargeB);
-  module.attr("STORE_BLOCK_BYTES") = static_cast<Index>(kStoreBlockBytes);
-  module.attr("VECTOR_BLOCK_BYTES") = static_cast<Index>(kVectorBlockBytes);
-  module.attr("MADE_BYTES") = kMadeBytes;
-  module.attr("PANEL_BYTES") = static_cast<Index>(kPanelBytes);
-  module.attr("BAND_BYTES") = kBandBytes;
-  module.attr("NEAR_BYTES") = kNearBytes;
-  module.attr("FAR_BYTES") = kFarBytes;
-  module.attr("KEPT_BYTES") = static_cast<Index>(kKeptBytes);
-  module.attr("TASK_BYTES") = static_cast<Index>(kTaskBytes);
-  module.attr("MOST_DEVICE_COLUMNS") = kMostDeviceColumns;
-  module.attr("TWO_VECTORS_BYTES") = static_cast<Index>(kTwoVectorsBytes);
 }
 
 /// Binds the choice of a route on a device, as the name of the route.
@@ -194,7 +177,6 @@ void bind_device_route(py::module_& module) {
 }  // namespace
 
 void bind_costs(py::module_& module) {
-  bind_sizes(module);
   module.def("method_needs", &needs_of, py::arg("method"));
   module.def("step_memory", &memory_names, py::arg("step"));
   module.def("route_costs", &route_costs, py::arg("method"), py::arg("sizes"), py::arg("route"),

@@ -135,6 +135,7 @@ void bind_engines(py::module_& module) {
       .def_property_readonly("status", &Run::status)
       .def("state", &Run::state)
       .def("representation", &Run::representation, py::arg("threads"));
+  bind_sizes(module);
   bind_costs(module);
   bind_population(module, run);
   bind_spectral(run);

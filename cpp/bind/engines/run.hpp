@@ -117,8 +117,9 @@ py::dict state_in_coordinates(Index count, const Shape& shape, Coordinates&& coo
   return out;
 }
 
-// Except for bind_costs() and bind_adapt(), each function binds one engine: the static method of
-// Run that opens runs of the engine, and further functions of the engine.
+// Except for bind_sizes(), bind_costs() and bind_adapt(), each function binds one engine: the
+// static method of Run that opens runs of the engine, and further functions of the engine.
+void bind_sizes(py::module_& module);
 void bind_costs(py::module_& module);
 void bind_population(py::module_& module, py::class_<Run>& run);
 void bind_spectral(py::class_<Run>& run);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "device_memory.hpp"
+#include "device_upload.hpp"
 #include "metaspan/cuda/sweeps.hpp"
 
 namespace metaspan {
@@ -92,6 +93,7 @@ DeviceCost device_cost(const cuda::Module& module, RouteKind kind, const Method&
   const double all = static_cast<double>(sizes.all_tasks) * task.x_bytes;
   cost.keeps = all <= kKept * (free - cost.memory);
   cost.features = cost.keeps ? all : std::min(all, 2.0 * static_cast<double>(most) * task.x_bytes);
+  cost.pinned = std::min(cost.features, 2.0 * static_cast<double>(kPinnedBytes));
   cost.host_bytes = cost.keeps ? 0 : static_cast<double>(sizes.n) * task.x_bytes;
   return cost;
 }

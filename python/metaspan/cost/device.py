@@ -21,7 +21,6 @@ BUS_RATE = 2.5e10  # bytes per second from the host, by PCIe 4 with 16 lanes
 LAUNCH = 5e-6  # seconds from the start of a kernel to that of the next
 LATENCY = 2e-9  # seconds of an operation that depends on the previous operation of its thread
 OF_LATENCY = 0.25  # share of the peak, if each thread computes one trial or one task
-PINNED_BYTES = 2 * 2**25  # of the two buffers in host memory through which features are copied
 
 
 def on_device(config: TrainConfig, on_cpu: Estimate) -> Estimate:
@@ -54,7 +53,7 @@ def _at_full_size(config: TrainConfig, on_cpu: Estimate, device: core.Device) ->
     setup = cost["features"] / BUS_RATE if cost["keeps"] else 0.0
     parts = {name: on_cpu.bytes[name] for name in ("B", "B_star", "trace") if name in on_cpu.bytes}
     parts["exchange"] = on_cpu.bytes.get("exchange", 0)
-    parts["pinned"] = 0 if lent else min(PINNED_BYTES, int(cost["features"]))
+    parts["pinned"] = int(cost["pinned"])
     if isinstance(config.tasks, TaskBatch):
         parts["reading"] = on_cpu.bytes.get("reading", 0)
     return replace(

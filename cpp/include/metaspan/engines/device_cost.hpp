@@ -15,6 +15,7 @@ struct DeviceCost {
   double host_bytes = 0;  // of X that are copied from the host
   double memory = 0;      // of the device, except X
   double features = 0;    // device memory of all X, or of the buffers through which X passes
+  double pinned = 0;      // pinned memory of the host, through which X is copied
   bool keeps = true;      // X is copied once, or is on the device already
 };
 
