@@ -1,1 +1,1 @@
-"""Holds the device module of metaspan, which `device="cuda"` loads; there is no public interface."""
+"""Holds the device module of metaspan, which `device="cuda"` loads; nothing here is public."""
