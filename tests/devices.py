@@ -1,5 +1,6 @@
 """The device module of tests marked `cuda`: that of a card, or the emulated one."""
 
+import gc
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
@@ -32,3 +33,16 @@ def emulator():
     from metaspan import _cuda_emulated  # noqa: PLC0415
 
     return _cuda_emulated
+
+
+def assert_device_is_free():
+    """Assert that the emulated card holds no memory, stream or event.
+
+    Arrays that earlier tests left in reference cycles are collected first.
+    """
+    gc.collect()
+    module = emulator()
+    if module is not None:
+        assert module.live_bytes() == 0
+        assert module.live_pinned_bytes() == 0
+        assert module.live_handles() == 0

@@ -7,7 +7,7 @@ import pytest
 
 import metaspan as ms
 from data_runs import RECORDS, Case, build, error_of
-from devices import emulator
+from devices import assert_device_is_free, emulator
 from matching import relative_error
 from method_table import METHODS, batch_of
 
@@ -277,9 +277,7 @@ def module():
         pytest.skip("the memory of a card cannot be set")
     yield emulated
     emulated.set_total_bytes(2**34)
-    assert emulated.live_bytes() == 0
-    assert emulated.live_pinned_bytes() == 0
-    assert emulated.live_handles() == 0
+    assert_device_is_free()
 
 
 def test_device_that_is_too_small_for_B(module):

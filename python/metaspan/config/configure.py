@@ -19,7 +19,6 @@ from ..tasks.linear import MAX_COUNT, LinearTasks
 from . import records
 from .config import TrainConfig
 from .counts import DEFAULT_N, dimensions_per_task, sample_counts, tasks_per_round
-from .devices import check_device
 from .engine_choice import (
     check_accumulate,
     check_device_run,
@@ -147,7 +146,7 @@ def configure(
         seed=check.integer("seed", seed, 0, 2**64 - 1),
         trials=check_trials(trials),
         threads=check.threads(threads),
-        device=check_device(device, ran, getattr(tasks, "spectrum", None) is not None),
+        device=device,
         dtype=kind,
         record=names,
         record_every=check.integer("record_every", record_every, 1, 2**62),

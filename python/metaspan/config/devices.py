@@ -23,8 +23,8 @@ ON_CUDA = {
 }
 
 
-def check_device(device: str, engine: str, has_spectrum: bool = False) -> str:
-    """Return the device; raise an error if it cannot run the engine.
+def check_device(device: str, engine: str, has_spectrum: bool = False) -> None:
+    """Raise an error if a device cannot run an engine.
 
     This function does not open the device, so a machine without a device can read results and plan
     studies of runs on one.
@@ -37,7 +37,7 @@ def check_device(device: str, engine: str, has_spectrum: bool = False) -> str:
     """
     check.choice("device", device, DEVICES)
     if device == "cpu":
-        return device
+        return
     if not ON_CUDA[engine]:
         able = [name for name, has_form in ON_CUDA.items() if has_form]
         others = f"; 'cuda' runs the engines {check.words(able)}" if able else ""
@@ -47,7 +47,6 @@ def check_device(device: str, engine: str, has_spectrum: bool = False) -> str:
             "device must be 'cpu' for population losses of features with a spectrum; "
             f"got {device!r}"
         )
-    return device
 
 
 def core_device(device: str) -> core.Device | None:

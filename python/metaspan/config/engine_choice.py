@@ -25,6 +25,7 @@ from ..solved_methods import AltGDmin, FedRep
 from ..tasks.batch import TaskBatch
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
+from .devices import check_device
 
 CHOICES = ("auto", "population", "collapsed", "limit", "sampled", "arrays")
 
@@ -361,8 +362,9 @@ def check_device_run(
     accumulate: str,
     columns: int,
 ) -> None:
-    """Raise ValueError if a device cannot run an engine on data; `where` is (device, engine)."""
+    """Raise an error if a device cannot run an engine on data; `where` is (device, engine)."""
     device, engine = where
+    check_device(device, engine, getattr(tasks, "spectrum", None) is not None)
     if device == "cpu" or engine not in ("arrays", "sampled"):
         return
     if isinstance(tasks, LinearTasks) and callable(tasks.features):

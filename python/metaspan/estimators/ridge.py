@@ -54,8 +54,9 @@ def squared_loo_errors(U: F64, squares: F64, y: F64, tried: F64) -> F64:
     diagonal = np.maximum(1.0 - np.sum(U * U, axis=2), 0.0)
     residuals = off[:, :, None] + np.matmul(U, shrunk * products)
     complement = diagonal[:, :, None] + np.matmul(U * U, shrunk)
-    errors: F64 = residuals / np.maximum(complement, np.finfo(float).tiny)
-    return np.asarray(np.sum(errors * errors, axis=1))
+    with np.errstate(over="ignore"):  # the error of a huge response is infinite
+        errors: F64 = residuals / np.maximum(complement, np.finfo(float).tiny)
+        return np.asarray(np.sum(errors * errors, axis=1))
 
 
 def loo_errors(Z: F64, y: F64, offsets: I64, tried: F64) -> F64:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from devices import emulator
+from devices import assert_device_is_free, emulator
 
 pytestmark = pytest.mark.cuda
 TASKS = ms.LinearTasks(d=23, k=2, noise=0.1)
@@ -48,12 +48,6 @@ def assert_same(on_cpu, on_device, rtol=1e-9):
         np.testing.assert_allclose(on_device.trace[name], values, rtol, 1e-12, err_msg=name)
     for one, other in zip(on_cpu.state, on_device.state, strict=True):
         np.testing.assert_allclose(other, one, rtol, 1e-11)
-
-
-def assert_device_is_free():
-    """Assert that no memory of the emulated device is left."""
-    module = emulator()
-    assert module is None or (module.live_bytes() == 0 and module.live_handles() == 0)
 
 
 @pytest.mark.parametrize("name", METHODS)

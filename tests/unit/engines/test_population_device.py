@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from devices import emulator
+from devices import assert_device_is_free, emulator
 from metaspan import _device
 
 pytestmark = pytest.mark.cuda
@@ -39,12 +39,6 @@ def assert_same(on_cpu, on_device, rtol=1e-10):
         np.testing.assert_allclose(on_device.trace[name], values, rtol, 1e-12, err_msg=name)
     for one, other in zip(on_cpu.state, on_device.state, strict=True):
         np.testing.assert_allclose(other, one, rtol, 1e-12)
-
-
-def assert_device_is_free():
-    """Assert that no memory of the emulated device is left."""
-    module = emulator()
-    assert module is None or (module.live_bytes() == 0 and module.live_handles() == 0)
 
 
 @pytest.mark.parametrize("width", [2, 3, 4])
