@@ -5,6 +5,7 @@
 #include "device_random.hpp"
 #include "errors.hpp"
 #include "made_rows.cuh"
+#include "metaspan/cuda/panels.hpp"
 #include "parts.hpp"
 
 namespace metaspan::cuda {
@@ -12,8 +13,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
-constexpr int kMostBlocks = 2048;  // of a launch; each block then processes several items
-constexpr int kPanelColumns = 32;
+constexpr int kMostBlocks = 2048;        // of a launch; each block then processes several items
 constexpr std::ptrdiff_t kPiece = 2048;  // columns whose squares a warp adds, even
 
 /// Return the index of this thread in the grid, and the number of threads of the grid.

@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "metaspan/base/host_device.hpp"
+#include "metaspan/cuda/panels.hpp"
 #include "metaspan/cuda/sweeps.hpp"
 
 namespace metaspan::cuda {
@@ -16,7 +17,6 @@ constexpr int kSharedNumbers = 16 * kThreads;     // doubles of shared memory
 constexpr int kMostQuads = kThreads;              // 4 x 4 parts of a tile of results
 constexpr int kMostLine = 36;                     // quads of numbers in a line
 constexpr std::ptrdiff_t kItems = 2048;           // items of work that fill a large device
-constexpr int kPanelColumns = 32;                 // tasks of a panel
 
 constexpr int quads_of(int count) { return (count + 3) / 4; }
 

@@ -7,6 +7,7 @@
 #include "device_memory.hpp"
 #include "device_sets.hpp"
 #include "metaspan/cuda/algebra.hpp"
+#include "metaspan/cuda/panels.hpp"
 #include "metaspan/engines/device_arrays.hpp"
 
 namespace metaspan {
@@ -104,7 +105,9 @@ class BlockDescriptions {
   };
 
   bool has_outer() const { return !tasks_.outer.empty(); }
-  Index panels_of(Index count) const { return ceil_div(count, kDevicePanel) * kDevicePanel; }
+  Index panels_of(Index count) const {
+    return ceil_div(count, cuda::kPanelColumns) * cuda::kPanelColumns;
+  }
 
   void write(Described& at, const TaskSelection& now, const BlockFeatures<XScalar>& features,
              Index n, cuda::Stream stream) {
@@ -158,9 +161,10 @@ class BlockDescriptions {
       among_both[i] = alone[i];
       among_both[i].first_row += rows_before;
       if (set.is_made()) continue;
-      double* column = y + i / kDevicePanel * most * kDevicePanel + i % kDevicePanel;
+      double* column =
+          y + i / cuda::kPanelColumns * most * cuda::kPanelColumns + i % cuda::kPanelColumns;
       for (Index row = 0; row < set.m; ++row) {
-        column[row * kDevicePanel] = normalisation(set.m) * static_cast<double>(set.y[row]);
+        column[row * cuda::kPanelColumns] = normalisation(set.m) * static_cast<double>(set.y[row]);
       }
     }
     return rows;

@@ -5,6 +5,7 @@
 
 #include "device_memory.hpp"
 #include "device_upload.hpp"
+#include "metaspan/cuda/panels.hpp"
 #include "metaspan/cuda/sweeps.hpp"
 
 namespace metaspan {
@@ -87,7 +88,7 @@ DeviceCost device_cost(const cuda::Module& module, RouteKind kind, const Method&
   cost.bytes += 3 * B_bytes;  // the step reads B and its gradient, and writes B
   const cuda::Real type = real_of_bytes(sizes.number_bytes);
   cost.memory = 2 * static_cast<double>(trials) * B_bytes +
-                static_cast<double>(round_up(most, kDevicePanel)) * task.product_bytes() +
+                static_cast<double>(round_up(most, cuda::kPanelColumns)) * task.product_bytes() +
                 sweep_bytes(*module.sweeps, task, most, type, real_of_bytes(sizes.B_number_bytes));
   if (sizes.made || lent) return cost;
   const double all = static_cast<double>(sizes.all_tasks) * task.x_bytes;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "device_blocks.hpp"
+#include "metaspan/cuda/panels.hpp"
 #include "metaspan/cuda/random.hpp"
 
 namespace metaspan {
@@ -21,7 +22,7 @@ class DeviceMadeSamples {
     if (!is_made()) return;
     const Mat B_star = truth().B_star_t.transpose();
     const Index rows = most * (sizes.most_in + sizes.most_out);
-    const Index columns = round_up(most, kDevicePanel) * (sizes.most_in + sizes.most_out);
+    const Index columns = round_up(most, cuda::kPanelColumns) * (sizes.most_in + sizes.most_out);
     B_star_ = array(B_star.size());
     heads_ = array(n * k_star());
     radii_ = array(has_radii() ? rows : 0);
@@ -135,7 +136,9 @@ class DeviceMadeSamples {
             roots_.data(),
             nullptr};
   }
-  Index panel_rows(const BlockOfTasks& block) const { return round_up(block.count, kDevicePanel); }
+  Index panel_rows(const BlockOfTasks& block) const {
+    return round_up(block.count, cuda::kPanelColumns);
+  }
   cuda::DeviceArray<double> array(Index count) const {
     return {runtime_, static_cast<std::size_t>(count)};
   }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "device_sets.hpp"
+#include "metaspan/cuda/panels.hpp"
 #include "metaspan/engines/device_arrays.hpp"
 #include "metaspan/sweeps/task_products.hpp"
 
@@ -45,7 +46,7 @@ struct DeviceSizes {
   Index tasks_of_block(double limit) const {
     const double room = std::max(limit, static_cast<double>(B_bytes));
     const auto fit = static_cast<Index>(std::min(1e9, room / (x_bytes + product_bytes())));
-    return fit < kDevicePanel ? std::max<Index>(fit, 1) : fit - fit % kDevicePanel;
+    return fit < cuda::kPanelColumns ? std::max<Index>(fit, 1) : fit - fit % cuda::kPanelColumns;
   }
 };
 
@@ -156,11 +157,11 @@ DevicePlan plan_memory(const DeviceUse& use, const TaskSet<XScalar>& tasks,
                        double more = 0) {
   constexpr double kKept = 0.9;
   const Index most = std::min(n, sizes.tasks_of_block(use.block_bytes));
-  const double fixed = more +
-                       static_cast<double>(copies_of_B) * static_cast<double>(sizes.B_bytes) +
-                       static_cast<double>(round_up(most, kDevicePanel)) * sizes.product_bytes() +
-                       8.0 * static_cast<double>(n * (sizes.parameters + sizes.k + 3)) +
-                       sweep_bytes(*use.module->sweeps, sizes, most, real_of<XScalar>(), B_type);
+  const double fixed =
+      more + static_cast<double>(copies_of_B) * static_cast<double>(sizes.B_bytes) +
+      static_cast<double>(round_up(most, cuda::kPanelColumns)) * sizes.product_bytes() +
+      8.0 * static_cast<double>(n * (sizes.parameters + sizes.k + 3)) +
+      sweep_bytes(*use.module->sweeps, sizes, most, real_of<XScalar>(), B_type);
   const auto all = static_cast<double>(DeviceSets<XScalar>::all_bytes(tasks));
   const double buffers = 2.0 * static_cast<double>(most) * sizes.x_bytes;
   const auto free = static_cast<double>(use.module->runtime->free_bytes());
@@ -173,7 +174,7 @@ DevicePlan plan_memory(const DeviceUse& use, const TaskSet<XScalar>& tasks,
 class ProductMemory {
  public:
   ProductMemory(cuda::Runtime& runtime, const DeviceSizes& sizes, Index tasks)
-      : columns_(round_up(tasks, kDevicePanel)) {
+      : columns_(round_up(tasks, cuda::kPanelColumns)) {
     const Index outer = sizes.has_outer() ? sizes.most_out : 0;
     Z_in = array(runtime, sizes.most_in * sizes.k);
     Z_out = array(runtime, outer * sizes.k);

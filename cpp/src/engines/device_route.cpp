@@ -5,6 +5,7 @@
 #include "device_memory.hpp"
 #include "device_routes.hpp"
 #include "metaspan/base/error.hpp"
+#include "metaspan/cuda/panels.hpp"
 
 namespace metaspan {
 
@@ -24,7 +25,7 @@ RouteKind device_route(const Method& method, const DataSizes& sizes) {
   const double gram =
       std::max(read, products / kOperations) + std::max(read, 2 * k * (m_in + m_out) / kOperations);
   const double passes = 2 * method.inner_passes() * m_in + 2 * m_out;
-  const double grams = 8.0 * kDevicePanel * (m_in + m_out) * (m_in + m_out);  // of a panel
+  const double grams = 8.0 * cuda::kPanelColumns * (m_in + m_out) * (m_in + m_out);  // of a panel
   if (!method.adapt_B || method.solves_head) return RouteKind::gram;
   return grams <= kDeviceBlockBytes && gram <= number * passes ? RouteKind::gram
                                                                : RouteKind::vector;

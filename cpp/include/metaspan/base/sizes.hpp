@@ -47,10 +47,8 @@ constexpr double kVectorBlockBytes = 1 << 26;  // bytes of gradient terms of a b
 constexpr Index kMadeBytes = 1 << 26;          // bytes of generated rows of a panel of tasks
 
 // On a device, a block of tasks has at most kDeviceBlockBytes bytes of features and products, or as
-// many as B if B has more. A panel has kDevicePanel tasks, one for each thread of a warp, and B has
-// at most kMostDeviceColumns columns.
+// many as B if B has more, and B has at most kMostDeviceColumns columns.
 constexpr double kDeviceBlockBytes = 1 << 30;
-constexpr Index kDevicePanel = 32;
 constexpr Index kMostDeviceColumns = 256;
 
 // If sparse sets have copies by bands of columns, the sums of one band take kBandBytes bytes, so

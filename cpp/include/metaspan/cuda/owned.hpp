@@ -1,5 +1,5 @@
-// Owners of streams, events and pinned memory of a device. Their destructors release these
-// resources, also while an exception unwinds the stack.
+// Owners of streams and events of a device. Their destructors release these resources, also while
+// an exception unwinds the stack.
 #pragma once
 
 #include <chrono>
@@ -71,38 +71,6 @@ class OwnedEvent {
   }
   Runtime* runtime_ = nullptr;
   Event event_ = nullptr;
-};
-
-/// Pinned memory of the host for `count` numbers, from which a device copies while the host works.
-template <class T>
-class PinnedArray {
- public:
-  PinnedArray() = default;
-  PinnedArray(Runtime& runtime, std::size_t count)
-      : runtime_(&runtime),
-        data_(count == 0 ? nullptr : static_cast<T*>(runtime.allocate_pinned(count * sizeof(T)))),
-        count_(count) {}
-  PinnedArray(PinnedArray&& other) noexcept { swap(other); }
-  PinnedArray& operator=(PinnedArray&& other) noexcept {
-    swap(other);
-    return *this;
-  }
-  ~PinnedArray() {
-    if (data_ != nullptr) runtime_->release_pinned(data_);
-  }
-
-  T* data() const { return data_; }
-  std::size_t size() const { return count_; }
-
- private:
-  void swap(PinnedArray& other) noexcept {
-    std::swap(runtime_, other.runtime_);
-    std::swap(data_, other.data_);
-    std::swap(count_, other.count_);
-  }
-  Runtime* runtime_ = nullptr;
-  T* data_ = nullptr;
-  std::size_t count_ = 0;
 };
 
 }  // namespace metaspan::cuda

@@ -62,29 +62,30 @@ class Runtime {
   virtual void drop(Event event) noexcept = 0;
 };
 
-/// Owns `count` numbers of device memory.
-template <class T>
-class DeviceArray {
+/// Owns memory for `count` numbers, which two functions of the runtime allocate and release.
+template <class T, void* (Runtime::*Allocate)(std::size_t),
+          void (Runtime::*Release)(void*) noexcept>
+class OwnedArray {
  public:
-  DeviceArray() = default;
-  DeviceArray(Runtime& runtime, std::size_t count)
+  OwnedArray() = default;
+  OwnedArray(Runtime& runtime, std::size_t count)
       : runtime_(&runtime),
-        data_(count == 0 ? nullptr : static_cast<T*>(runtime.allocate(count * sizeof(T)))),
+        data_(count == 0 ? nullptr : static_cast<T*>((runtime.*Allocate)(count * sizeof(T)))),
         count_(count) {}
-  DeviceArray(DeviceArray&& other) noexcept { swap(other); }
-  DeviceArray& operator=(DeviceArray&& other) noexcept {
+  OwnedArray(OwnedArray&& other) noexcept { swap(other); }
+  OwnedArray& operator=(OwnedArray&& other) noexcept {
     swap(other);
     return *this;
   }
-  ~DeviceArray() {
-    if (data_ != nullptr) runtime_->release(data_);
+  ~OwnedArray() {
+    if (data_ != nullptr) (runtime_->*Release)(data_);
   }
 
   T* data() const { return data_; }
   std::size_t size() const { return count_; }
 
  private:
-  void swap(DeviceArray& other) noexcept {
+  void swap(OwnedArray& other) noexcept {
     std::swap(runtime_, other.runtime_);
     std::swap(data_, other.data_);
     std::swap(count_, other.count_);
@@ -93,5 +94,12 @@ class DeviceArray {
   T* data_ = nullptr;
   std::size_t count_ = 0;
 };
+
+/// Device memory.
+template <class T>
+using DeviceArray = OwnedArray<T, &Runtime::allocate, &Runtime::release>;
+/// Pinned memory of the host, from which a device copies while the host works.
+template <class T>
+using PinnedArray = OwnedArray<T, &Runtime::allocate_pinned, &Runtime::release_pinned>;
 
 }  // namespace metaspan::cuda
