@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._device import open_device
 from .._load import core
 from ..config.config import TrainConfig
+from ..config.devices import core_device
 from ..methods import core_method
 from .coordinates import InCoordinates
 from .heads import drawn_tasks
@@ -36,7 +36,7 @@ class Population(InCoordinates):
             w=parts["w"][indices],
             noise=config.drawn_tasks.noise,
             frames=parts["frames"][indices] if "frames" in parts else None,
-            device=open_device() if config.device == "cuda" else None,
+            device=core_device(config.device),
             **drawn_tasks(config, trials, indices),
         )
 
