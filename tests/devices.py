@@ -1,9 +1,11 @@
 """The device module of tests marked `cuda`: that of a card, or the emulated one."""
 
 import gc
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
+
+import pytest
 
 from metaspan import _device
 
@@ -33,6 +35,20 @@ def emulator():
     from metaspan import _cuda_emulated  # noqa: PLC0415
 
     return _cuda_emulated
+
+
+@contextmanager
+def limited_memory(total):
+    """Give the emulated card `total` bytes of memory in all; skip the test on a card."""
+    module = emulator()
+    if module is None:
+        pytest.skip("the memory of a card cannot be set")
+    whole = _device.open_device().info["total_bytes"]
+    module.set_total_bytes(total)
+    try:
+        yield
+    finally:
+        module.set_total_bytes(whole)
 
 
 def assert_device_is_free():

@@ -7,7 +7,7 @@ import pytest
 
 import metaspan as ms
 from data_runs import RECORDS, Case, build, error_of
-from devices import assert_device_is_free, emulator
+from devices import assert_device_is_free, emulator, limited_memory
 from matching import relative_error
 from method_table import METHODS, batch_of
 
@@ -271,25 +271,23 @@ def test_pool_at_full_size():
 
 @pytest.fixture
 def module():
-    """The emulated module; its memory is as large after a test as before."""
+    """The emulated module, which holds nothing after a test."""
     emulated = emulator()
     if emulated is None:
         pytest.skip("the memory of a card cannot be set")
     yield emulated
-    emulated.set_total_bytes(2**34)
     assert_device_is_free()
 
 
 def test_device_that_is_too_small_for_B(module):
     B, w, _, batch = build(CASES["ragged"])
-    module.set_total_bytes(2000)
-    with pytest.raises(
-        MemoryError, match=r"^B of shape \(37, 3\) needs .* the device has 2 kB free"
-    ):
-        trained("ragged", "anil", "cuda", alpha=0.02)
-    assert module.live_bytes() == 0
-    with pytest.raises(MemoryError, match="B of shape"):
-        ms.meta_gradient(B, w, batch, "anil", alpha=0.02, device="cuda")
+    message = r"^B of shape \(37, 3\) needs .* the device has 2 kB free"
+    with limited_memory(2000):
+        with pytest.raises(MemoryError, match=message):
+            trained("ragged", "anil", "cuda", alpha=0.02)
+        assert module.live_bytes() == 0
+        with pytest.raises(MemoryError, match="B of shape"):
+            ms.meta_gradient(B, w, batch, "anil", alpha=0.02, device="cuda")
 
 
 def test_memory_is_given_back_after_an_interruption(module, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from devices import assert_device_is_free, emulator
+from devices import assert_device_is_free, limited_memory
 
 pytestmark = pytest.mark.cuda
 TASKS = ms.LinearTasks(d=23, k=2, noise=0.1)
@@ -105,28 +105,15 @@ def test_ctrl_c_releases_the_device():
 
 
 def test_a_full_device_is_one_sentence():
-    module = emulator()
-    if module is None:
-        pytest.skip("the memory of a card is not set")
-    module.set_total_bytes(1000)
-    try:
-        with pytest.raises(MemoryError, match="device"):
-            ms.train(TASKS, "maml", **SETTINGS, device="cuda")
-    finally:
-        module.set_total_bytes(2**30)
+    with limited_memory(1000), pytest.raises(MemoryError, match="device"):
+        ms.train(TASKS, "maml", **SETTINGS, device="cuda")
     assert_device_is_free()
 
 
 def test_a_small_device_cuts_rounds():
-    module = emulator()
-    if module is None:
-        pytest.skip("the memory of a card is not set")
     settings = SETTINGS | {"n": 100, "rounds": 2}
     whole = ms.train(TASKS, "maml", **settings, device="cuda")
-    module.set_total_bytes(400_000)
-    try:
+    with limited_memory(400_000):
         cut = ms.train(TASKS, "maml", **settings, device="cuda")
-    finally:
-        module.set_total_bytes(2**30)
     for one, other in zip(whole.state, cut.state, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from devices import assert_device_is_free, emulator
+from devices import assert_device_is_free, limited_memory
 from metaspan import _device
 
 pytestmark = pytest.mark.cuda
@@ -120,13 +120,6 @@ def test_ctrl_c_releases_the_device():
 
 
 def test_a_full_device_is_one_sentence():
-    module = emulator()
-    if module is None:
-        pytest.skip("the memory of a card is not set")
-    module.set_total_bytes(1000)
-    try:
-        with pytest.raises(MemoryError, match="device"):
-            ms.train(TASKS, "maml", **SETTINGS, device="cuda")
-    finally:
-        module.set_total_bytes(2**30)
+    with limited_memory(1000), pytest.raises(MemoryError, match="device"):
+        ms.train(TASKS, "maml", **SETTINGS, device="cuda")
     assert_device_is_free()
