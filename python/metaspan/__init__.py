@@ -1,5 +1,8 @@
 r"""MAML and ANIL on multi-task linear representation learning, at very large dimensions."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from . import study, theory
 from ._load import core as _core
 from .active import Active, active
@@ -50,6 +53,11 @@ from .tasks.batch import BatchSummary, TaskBatch
 from .tasks.features import StudentT
 from .tasks.heads import GaussianHeads, SphereHeads
 from .tasks.linear import LinearTasks
+
+if TYPE_CHECKING:
+    from .people.adapted import AdaptedModel as AdaptedModel
+    from .people.shared_representation import SharedRepresentation as SharedRepresentation
+    from .people.sharing import SharingGain as SharingGain
 
 __version__: str = _core.build_info()["version"]
 
@@ -135,3 +143,27 @@ __all__ = [
     "theory",
     "train",
 ]
+
+# Public names that need scikit-learn, which may be missing, by their module.
+_LAZY = {
+    "AdaptedModel": ".people.adapted",
+    "SharedRepresentation": ".people.shared_representation",
+    "SharingGain": ".people.sharing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name that needs scikit-learn when it is first used."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(_LAZY[name], __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name != "sklearn":
+            raise
+        raise ImportError(f"{name} needs scikit-learn: pip install 'metaspan[sklearn]'") from None
+
+
+def __dir__() -> list[str]:
+    """Return all public names, those that need scikit-learn included."""
+    return sorted({*globals(), *_LAZY})

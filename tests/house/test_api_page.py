@@ -26,11 +26,16 @@ def lines(house):
     ]
 
 
+def names_of(module):
+    """Names of a module that users see, including those that are imported when first used."""
+    return [*module.__all__, *getattr(module, "_LAZY", ())]
+
+
 def public():
     """Everything public by the names under which it can be reached."""
     found = {}
     for prefix, module in MODULES.items():
-        for name in module.__all__:
+        for name in names_of(module):
             found[name] = found[f"{prefix}.{name}".lstrip(".")] = getattr(module, name)
     return found
 
@@ -113,7 +118,7 @@ def test_every_public_name_is_on_the_page(lines):
     missing = [
         f"{prefix}.{name}".lstrip(".")
         for prefix, module in MODULES.items()
-        for name in module.__all__
+        for name in names_of(module)
         if not {name, f"{prefix}.{name}"} & named and not inspect.ismodule(getattr(module, name))
     ]
     assert not missing

@@ -7,7 +7,7 @@ import numpy as np
 from .._support.types import F64
 from .estimator import Monitor
 from .samples import Samples
-from .solvers import orthonormal
+from .solvers import WidthError, orthonormal
 from .spectral import Duchi, Moments
 
 STARTS = ("random", "moments", "duchi")
@@ -25,6 +25,8 @@ def start_subspace(samples: Samples, width: int, start: str, monitor: Monitor) -
         return Moments().estimate(samples, width, monitor).B
     try:
         return Duchi().estimate(samples, width, monitor).B
+    except WidthError:
+        raise
     except ValueError as error:
         message = f"start='duchi' cannot be computed, but start='moments' can: {error}"
         raise ValueError(message) from None

@@ -1,0 +1,145 @@
+r"""Finds the components of the tasks, by an estimator of `fit` or by training with a method."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .._support import check
+from .._support.blas import one_blas_thread
+from .._support.types import F64
+from ..estimators.estimator import Estimate, Estimator, Monitor, Unrecorded
+from ..estimators.names import NAMES, algorithm_of, is_estimator, resolve_estimator
+from ..estimators.rank import choose_width
+from ..estimators.samples import Samples
+from ..estimators.solvers import WidthError, check_lengths
+from ..linear_methods import LinearAttention, LinearMAML
+from ..methods import Method, resolve
+from ..runs.outcome import NotConvergedWarning
+from ..runs.train import train
+from ..solved_methods import AltGDmin
+from ..tasks.batch import TaskBatch
+
+ROUNDS = 1000  # of training, unless `rounds` is given
+REFUSED = ("oracle", "pooled")  # one needs the ground truth, and the other finds one direction
+OF_TRAIN = ("anil", "fo-anil", "maml", "fo-maml", "fedavg", "reptile", "ridge-anil", "fedrep")
+METHODS = (*(name for name in NAMES if name not in REFUSED), *OF_TRAIN)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Training with a meta-learning method, in the form of an estimator.
+
+    The rows of each task are shuffled, and split into two halves, the inner and the outer samples
+    of every round.
+    """
+
+    name: ClassVar[str] = "trained"
+    iterates: ClassVar[bool] = False
+    uses_averages: ClassVar[bool] = False
+
+    method: Method
+    seed: int
+
+    def check(self, samples: Samples, width: int) -> None:
+        """Raise ValueError, in one sentence, if the method cannot train on these samples."""
+        check_lengths("training", samples, 2)
+        if width > samples.dim:
+            raise WidthError(samples.dim, width)
+
+    def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
+        """Train on copies of the rows of all tasks, and return the last B."""
+        self.check(samples, width)
+        X = samples.features(np.eye(samples.dim))
+        rng = np.random.default_rng(self.seed)
+        inner, outer = [], []
+        for first, end in zip(samples.offsets[:-1], samples.offsets[1:], strict=True):
+            shuffled = first + rng.permutation(int(end - first))
+            half = len(shuffled) // 2
+            inner.append(shuffled[:half])
+            outer.append(shuffled[half:])
+        batch = TaskBatch(
+            [X[rows] for rows in inner],
+            [samples.y[rows] for rows in inner],
+            [X[rows] for rows in outer],
+            [samples.y[rows] for rows in outer],
+        )
+        rounds = ROUNDS if monitor.rounds is None else monitor.rounds
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            r = train(
+                batch,
+                self.method,
+                rounds=rounds,
+                width=width,
+                seed=self.seed,
+                threads=samples.threads,
+                record=(),
+            )
+        assert r.B is not None
+        diverged = not bool(np.isfinite(r.B).all())
+        return Estimate(
+            B=np.asarray(r.B, dtype=np.float64),
+            heads=None,
+            iterations=rounds,
+            converged=not diverged,
+            reason="training diverged: choose a smaller step size, or scale the features",
+        )
+
+
+def resolve_finder(method: Any, seed: int) -> Estimator:
+    """Return the estimator that `method` names, or that trains with the method it names.
+
+    Raises TypeError or ValueError for what is neither an estimator nor a method with components.
+    """
+    if isinstance(method, str):
+        check.choice("method", method, METHODS)
+        if method in OF_TRAIN:
+            return Trained(resolve(method, {}), seed)
+        return algorithm_of(resolve_estimator(method, {}))
+    if isinstance(method, AltGDmin) or is_estimator(method):
+        if getattr(method, "name", "") in REFUSED:
+            raise ValueError(
+                f"method must find components from data alone; got {check.show(method)}"
+            )
+        return algorithm_of(method)
+    trained = resolve(method, {})
+    if isinstance(trained, (LinearMAML, LinearAttention)):
+        raise ValueError(f"method must learn a representation; got {check.show(method)}")
+    return Trained(trained, seed)
+
+
+@one_blas_thread()
+def find(
+    finder: Estimator, samples: Samples, rank: int | str, seed: int, rounds: int | None
+) -> F64:
+    """Return components of the tasks, (dim, k), with a rank that "cv" chooses on held-out tasks.
+
+    Warns
+    -----
+    NotConvergedWarning
+        If the estimator did not converge.
+
+    Raises
+    ------
+    ValueError
+        If the samples do not determine `rank` components, or do not suit the estimator.
+    """
+    if isinstance(rank, str):
+        rank = choose_width(finder, samples, seed=seed, rounds=rounds).width
+    try:
+        finder.check(samples, rank)
+        estimate = finder.estimate(samples, rank, Unrecorded(rounds))
+    except WidthError as error:
+        raise ValueError(
+            f"rank must be at most {error.most}, the number of components that the tasks "
+            f"determine; got {rank}"
+        ) from None
+    if not np.isfinite(estimate.B).all():
+        raise ValueError(f"no components were found: {estimate.reason or 'they are not finite'}")
+    if not estimate.converged:
+        warnings.warn(f"the components did not converge: {estimate.reason}", NotConvergedWarning, 3)
+    return np.linalg.qr(estimate.B)[0]

@@ -1,0 +1,165 @@
+r"""Reads the forms in which users pass the rows of tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array, column_or_1d, validate_data
+
+from .._support import check
+from .._support.types import F64
+from ..estimators.samples import I64
+from .task_rows import TaskRows
+
+LONG, LISTS, COLUMNS = "rows with task labels", "a list of tasks", "columns of y"
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The rows of all tasks, the labels of the tasks, and the form in which they came."""
+
+    rows: TaskRows
+    labels: NDArray[Any]  # (n,)
+    form: str  # LONG, LISTS or COLUMNS
+
+
+def read(estimator: Any, X: Any, y: Any, tasks: Any) -> Table:
+    """Read the arguments of `fit`; sets ``n_features_in_`` and ``feature_names_in_``.
+
+    Raises TypeError or ValueError, with one sentence, for arguments that do not fit.
+    """
+    if is_list_of_tasks(X):
+        if tasks is not None:
+            raise ValueError("tasks must be left out where X is a list with an array for each task")
+        return _read_lists(estimator, X, y)
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None"
+        )
+    X = read_features(estimator, X, reset=True)
+    if count_axes(y) == 2:
+        if tasks is not None:
+            raise ValueError("tasks must be left out where each column of y is a task")
+        return _read_columns(X, y)
+    y = read_responses(y, X.shape[0])
+    if tasks is None:
+        return Table(_in_order(X, np.zeros(len(y), np.int64), y, 1), np.zeros(1, np.int64), LONG)
+    labels, number = np.unique(read_labels(tasks, X.shape[0]), return_inverse=True)
+    return Table(_in_order(X, number.reshape(-1), y, len(labels)), labels, LONG)
+
+
+def is_list_of_tasks(X: Any) -> bool:
+    """Return whether X is a list or tuple with a matrix for each task."""
+    return isinstance(X, (list, tuple)) and len(X) > 0 and count_axes(X[0]) == 2
+
+
+def count_axes(values: Any) -> int:
+    """Return the number of axes of an array of any library, or of nested lists."""
+    axes = getattr(values, "ndim", None)
+    return int(np.asarray(values).ndim if axes is None else axes)
+
+
+def read_features(estimator: Any, X: Any, *, reset: bool, least: int = 1) -> Any:
+    """Check features: a dense C-contiguous array or a CSR matrix, in float32 or float64."""
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        ensure_min_samples=least,
+        order="C",
+    )
+    if not isinstance(X, np.ndarray):
+        X.sum_duplicates()
+        X.sort_indices()
+    return X
+
+
+def read_responses(y: Any, rows: int, name: str = "y") -> F64:
+    """Check the responses of one row each, and return them in float64."""
+    y = column_or_1d(y)
+    if y.dtype.kind not in "biuf":
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
+    if len(y) != rows:
+        raise ValueError(f"{name} must have {rows} entries, one for each row of X; got {len(y)}")
+    y = y.astype(np.float64)
+    if not np.isfinite(y).all():
+        raise ValueError(
+            f"Input {name} contains NaN or infinity; leave out rows without a response, or pass a "
+            "column of y for each task, which may contain NaN"
+        )
+    return np.asarray(y)
+
+
+def read_labels(tasks: Any, rows: int) -> NDArray[Any]:
+    """Check the labels of the tasks, one for each row, which must be of one kind."""
+    labels = np.asarray(tasks)
+    if labels.ndim != 1 or len(labels) != rows:
+        raise ValueError(
+            f"tasks must have {rows} labels, one for each row of X; got the shape {labels.shape}"
+        )
+    kinds = sorted({type(label).__name__ for label in np.asarray(tasks, dtype=object).tolist()})
+    if labels.dtype.kind == "O" or len(kinds) > 1:
+        if len(kinds) > 1:
+            raise TypeError(f"tasks must have labels of one kind; got {check.words(kinds, 'and')}")
+        if kinds != ["str"]:
+            raise TypeError(f"tasks must have labels that are strings or numbers; got {kinds[0]}")
+        labels = labels.astype(str)
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise ValueError("tasks must have a label for every row; got NaN")
+    return labels
+
+
+def _in_order(X: Any, number: I64, y: F64, n: int) -> TaskRows:
+    """Return the rows of n tasks, which are numbered by row; the order within a task is kept."""
+    order = np.argsort(number, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(number, minlength=n))])
+    return TaskRows(X, order, offsets, y[order])
+
+
+def _read_lists(estimator: Any, X: Any, y: Any) -> Table:
+    """Read a list of matrices and a list of responses, of one task each; copies the features."""
+    if not isinstance(y, (list, tuple)) or len(y) != len(X):
+        got = len(y) if isinstance(y, (list, tuple)) else check.show(y)
+        raise ValueError(f"y must be a list of {len(X)} arrays, one for each task of X; got {got}")
+    features, responses = [], []
+    for i, (task, values) in enumerate(zip(X, y, strict=True)):
+        if not np.shape(task)[0]:
+            raise ValueError(f"task {i} must have at least one row; X[{i}] has none")
+        features.append(read_features(estimator, task, reset=i == 0))
+        responses.append(read_responses(values, features[-1].shape[0], f"y[{i}]"))
+    sizes = [task.shape[0] for task in features]
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    rows = TaskRows(stack(features), np.arange(offsets[-1]), offsets, np.concatenate(responses))
+    return Table(rows, np.arange(len(X)), LISTS)
+
+
+def stack(parts: list[Any]) -> Any:
+    """Stack matrices of features below one another: sparse if one of them is."""
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts)
+    from scipy.sparse import vstack  # noqa: PLC0415
+
+    return vstack(parts, format="csr")
+
+
+def _read_columns(X: Any, Y: Any) -> Table:
+    """Read a table of responses whose columns are tasks and whose NaN are missing values."""
+    names = np.asarray(getattr(Y, "columns", np.arange(np.shape(Y)[1])))
+    Y = check_array(Y, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y")
+    if len(Y) != X.shape[0]:
+        raise ValueError(f"y must have {X.shape[0]} rows, as X has; got {len(Y)}")
+    measured = ~np.isnan(Y)
+    empty = np.flatnonzero(~measured.any(axis=0))
+    if len(empty):
+        which = "all columns" if len(empty) == Y.shape[1] else f"column {names[empty[0]]}"
+        raise ValueError(
+            f"every column of y must have at least one value that is not NaN; {which} has none"
+        )
+    number, order = np.nonzero(measured.T)
+    offsets = np.concatenate([[0], np.cumsum(measured.sum(axis=0))])
+    return Table(TaskRows(X, order, offsets, Y[order, number]), names, COLUMNS)

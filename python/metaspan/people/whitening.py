@@ -1,0 +1,69 @@
+r"""Features in the space of their first principal components, each with variance 1."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+from .._support import check
+from .._support.types import F64
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The table of features in which components are found, and the way back."""
+
+    X: Any  # (rows, q); without whitening the user's own table
+    mean: F64  # (d,) the mean that scores subtract from the user's features
+    whitener: F64 | None  # (d, q)
+
+    def restore(self, C: F64) -> F64:
+        """Return columns (d, k) for the user's features, from columns C (q, k) for X."""
+        return C if self.whitener is None else self.whitener @ C
+
+    def shift(self, C: F64) -> F64 | float:
+        """Return what the scores subtract from ``X C``: whitened features have it subtracted."""
+        return self.mean @ C if self.whitener is None else 0.0
+
+
+def whiten(option: Any, X: Any, intercept: bool, seed: int) -> Features:
+    """Return features (rows, d) as they are, or in the space that an option "pca:q" names.
+
+    With an intercept, scores have the mean zero over the rows.
+    """
+    count = _read_option(option)
+    mean = np.asarray(X.mean(axis=0), dtype=np.float64).reshape(-1)
+    mean = mean if intercept else np.zeros_like(mean)
+    if count is None:
+        return Features(X, mean, None)
+    most = min(X.shape[0] - 1, X.shape[1])
+    if count > most:
+        raise ValueError(
+            f"whiten must ask for at most {most} components, for {X.shape[0]} rows and "
+            f"{X.shape[1]} features; got {option!r}"
+        )
+    pca = PCA(count, random_state=seed % 2**32).fit(X)
+    variances = np.asarray(pca.explained_variance_, dtype=np.float64)
+    rank = int(np.sum(variances > 1e-12 * variances[0])) if variances[0] > 0 else 0
+    if rank < count:
+        raise ValueError(
+            f"whiten must ask for at most {rank} components, the rank of X; got {option!r}"
+        )
+    whitener = np.asarray(pca.components_.T / np.sqrt(variances), dtype=np.float64)
+    return Features(np.ascontiguousarray(X @ whitener - mean @ whitener), mean, whitener)
+
+
+def _read_option(option: Any) -> int | None:
+    """Return the number of components that an option "pca:q" names; None if it is None."""
+    if option is None:
+        return None
+    matched = re.fullmatch(r"pca:([1-9][0-9]*)", option) if isinstance(option, str) else None
+    if not matched:
+        raise ValueError(
+            f'whiten must be None or a string such as "pca:40"; got {check.show(option)}'
+        )
+    return int(matched[1])
