@@ -57,6 +57,7 @@ def arguments(function):
 def attributes(cls):
     """Names of the attributes that an object of a class has."""
     named = {field.name for field in fields(cls)} if is_dataclass(cls) else arguments(cls)
+    named |= set(getattr(cls, "__annotations__", {}))  # of a fitted estimator of scikit-learn
     return named | {name for name in dir(cls) if not name.startswith("_")}
 
 

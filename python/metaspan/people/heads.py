@@ -67,7 +67,7 @@ def center(values: F64, offsets: I64) -> F64:
 
 
 def fit_prior(sums: TaskSums, fit_mean: bool) -> Prior:
-    """Fit the law of the heads by maximum likelihood, with expectation-maximisation.
+    """Fit the law of the heads (69) by maximum likelihood, with expectation-maximisation.
 
     The model is ``y_i = Z_i w_i + noise`` with ``w_i ~ N(mean, covariance)``. It starts at heads
     that explain half of the variance of the responses. The mean is zero unless `fit_mean`.
@@ -116,7 +116,7 @@ def ridge_heads(A: F64, b: F64, ridge: float, mean: F64) -> F64:
 def loo_residuals(  # noqa: PLR0917
     Z: F64, y: F64, offsets: I64, ridge: float, mean: F64, intercept: bool
 ) -> F64:
-    """Return the residual of every row, (N,), for the head fitted to the task's other rows.
+    """Return the residual of every row, (N,), for the head fitted to the task's other rows, (70).
 
     The closed form is the residual divided by one minus the leverage. With an intercept, a row
     that is the only one of its task has the residual NaN.

@@ -51,8 +51,8 @@ BORROWED = 3.0  # degrees of freedom of the tasks' common scale in the scale of 
 class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     r"""Linear regression of many related tasks whose coefficients share a few directions.
 
-    The model of task i is ``y = c_i + x^T C w_i + noise``, with `rank` components, the columns of
-    C, for all tasks, and a head w_i and an intercept c_i for each task. Components found on many
+    The model (69) of task i is ``y = c_i + x^T C w_i + noise``, with `rank` components, the columns
+    of C, for all tasks, and a head w_i and an intercept c_i for each task. Components found on many
     tasks make a regression on few rows of a new task accurate: `adapt`.
 
     Parameters
@@ -81,7 +81,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         its own variance, with the weight m - 1, and the mean variance of the tasks, with the weight
         3.
     ridge : float or "loo"
-        The penalty of the heads: ``||y - c - X C w||^2 + ridge ||w - mean_head_||^2``. The
+        The penalty of the heads (70): ``||y - c - X C w||^2 + ridge ||w - mean_head_||^2``. The
         components are scaled so that heads have a variance of 1 over the tasks; the best penalty is
         then the variance of the noise, if the model holds. "loo": the penalty that is nearest to
         the estimated variance of the noise, among those whose leave-one-out error is within one
@@ -146,6 +146,20 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
     >>> new.predict(X[:2]).shape
     (2,)
     """
+
+    components_: F64
+    heads_: F64
+    intercepts_: F64
+    mean_head_: F64
+    explained_: F64
+    noise_: float
+    ridge_: float
+    rank_: int
+    tasks_: NDArray[Any]
+    scales_: F64
+    feature_mean_: F64
+    sharing_gain_: SharingGain
+    n_features_in_: int
 
     def __init__(
         self,
