@@ -80,15 +80,16 @@ Array batch_combine_forms(const Batch& data, const py::array& B, const Array& sc
 
 /// Solves for the heads of least squares at B. Returns the gradient sum_i shares_i X_i^T (X_i B v_i
 /// - y_i) v_i^T, (d, k), the heads v_i, (n, k), and the loss; or None if a task is near-singular.
+/// With intercepts c_i, c_i + X_i B v_i takes the place of X_i B v_i.
 py::object batch_fit_heads(const Batch& data, const py::array& B, const Array& y,
-                           const Array& shares, int threads) {
+                           const Array& shares, bool intercepts, int threads) {
   return data.visit([&](auto, const auto& tasks) -> py::object {
     const double* b = doubles_of(B, tasks.d);
     const std::vector<Index> offsets = row_offsets(tasks);
     const Index k = B.shape(1), n = tasks.size();
     require(y.size() == offsets.back() && shares.size() == n, "y must be (N,) and shares (n,)");
     Array heads({n, k});
-    HeadFits fits{y.data(), shares.data(), heads.mutable_data()};
+    HeadFits fits{y.data(), shares.data(), heads.mutable_data(), intercepts};
     const auto transform = transform_by_heads(fits, offsets, k, threads);
     Array gradient = filled(tasks.d, k, [&](double* out, Cancel* cancel) {
       combine_outer_of_rows(tasks, b, k, transform, out, threads, cancel);
@@ -211,7 +212,7 @@ void bind_row_products(py::module_& module) {
   module.def("batch_combine_forms", &batch_combine_forms, py::arg("data"), py::arg("B"),
              py::arg("scales"), py::arg("left"), py::arg("right"), py::arg("threads"));
   module.def("batch_fit_heads", &batch_fit_heads, py::arg("data"), py::arg("B"), py::arg("y"),
-             py::arg("shares"), py::arg("threads"));
+             py::arg("shares"), py::arg("intercepts"), py::arg("threads"));
   module.def("batch_curvature", &batch_curvature, py::arg("data"), py::arg("P"), py::arg("heads"),
              py::arg("scales"), py::arg("threads"));
   module.def("batch_grams", &batch_grams, py::arg("data"), py::arg("first"), py::arg("end"),

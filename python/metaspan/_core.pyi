@@ -400,12 +400,13 @@ def batch_combine_forms(
     """
 
 def batch_fit_heads(
-    data: Batch, B: F64, y: F64, shares: F64, threads: int
+    data: Batch, B: F64, y: F64, shares: F64, intercepts: bool, threads: int
 ) -> tuple[F64, F64, float] | None:
     """Solve for the heads v_i of least squares at B.
 
     Return the gradient in B of sum_i shares_i ||y_i - X_i B v_i||^2 / 2, (d, k), the heads (n, k)
-    and this loss; or None if X_i B of a task is near-singular.
+    and this loss; or None if X_i B of a task is near-singular. With intercepts c_i, the loss is
+    sum_i shares_i ||y_i - c_i - X_i B v_i||^2 / 2 at the best c_i.
     """
 
 def batch_curvature(data: Batch, P: F64, heads: F64, scales: F64, threads: int) -> F64:

@@ -32,6 +32,21 @@ void residuals_of(Index rows, Index k, const double* Z, const double* y, const d
   }
 }
 
+/// Subtracts from the columns of a copy of Z (rows, k) and of y their means.
+void center_rows(Index rows, Index k, const double* Z, const double* y, double* centered,
+                 double* centered_y) {
+  for (Index j = 0; j < k; ++j) {
+    double sum = 0;
+    for (Index i = 0; i < rows; ++i) sum += Z[i * k + j];
+    const double mean = sum / static_cast<double>(rows);
+    for (Index i = 0; i < rows; ++i) centered[i * k + j] = Z[i * k + j] - mean;
+  }
+  double sum = 0;
+  for (Index i = 0; i < rows; ++i) sum += y[i];
+  const double mean = sum / static_cast<double>(rows);
+  for (Index i = 0; i < rows; ++i) centered_y[i] = y[i] - mean;
+}
+
 /// Solves one task for the head v by its normal equations and refines v once, so that its error is
 /// near that of a QR decomposition. r receives the residuals y - Z v. Returns whether Z^T Z is well
 /// conditioned; otherwise v and r are not usable.
@@ -63,6 +78,16 @@ bool solve_head(Index rows, Index k, const double* Z, const double* y, double* v
   for (Index j = 0; j < k; ++j) v[j] += b[static_cast<std::size_t>(j)];
   residuals_of(rows, k, Z, y, v, r);
   return true;
+}
+
+/// Solves one task with an intercept: as `solve_head`, with r the residuals y - c - Z v.
+bool solve_head_and_intercept(Index rows, Index k, const double* Z, const double* y, double* v,
+                              double* r) {
+  thread_local std::vector<double> centered, centered_y;
+  centered.resize(static_cast<std::size_t>(rows * k));
+  centered_y.resize(static_cast<std::size_t>(rows));
+  center_rows(rows, k, Z, y, centered.data(), centered_y.data());
+  return solve_head(rows, k, centered.data(), centered_y.data(), v, r);
 }
 
 }  // namespace
@@ -102,8 +127,9 @@ OuterTransform transform_by_heads(HeadFits& fits, const std::vector<Index>& offs
       const auto at = static_cast<std::size_t>(first + i);
       const Index begin = offsets[at], rows = offsets[at + 1] - begin;
       double* residuals = c + (begin - row);
+      const auto solve = fits.intercepts ? solve_head_and_intercept : solve_head;
       const bool solved =
-          solve_head(rows, k, Z + (begin - row) * k, fits.y + begin, heads + i * k, residuals);
+          solve(rows, k, Z + (begin - row) * k, fits.y + begin, heads + i * k, residuals);
       double squares = 0;
       for (Index r = 0; r < rows; ++r) {
         squares += residuals[r] * residuals[r];

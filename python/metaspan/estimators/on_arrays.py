@@ -82,9 +82,20 @@ class ArraySamples:
                 self._data(), B, transform.heads, transform.shares, self.threads
             )
         elif isinstance(transform, HeadFit) and np.diff(self.offsets).min() >= B.shape[1]:
-            solved = core.batch_fit_heads(self._data(), B, self.y, transform.shares, self.threads)
-            if solved is not None:
-                product, transform.heads, transform.loss = solved
+            product = self.fit_heads(B, transform, intercepts=False)
+        return product
+
+    def fit_heads(self, B: F64, fit: HeadFit, *, intercepts: bool) -> F64 | None:
+        """Return the gradient of `HeadFit` at B (dim, k), and leave heads and loss in `fit`.
+
+        With intercepts, the loss is ``sum_i shares_i ||y_i - c_i - X_i B v_i||^2 / 2``, which is
+        least in v_i and c_i. Returns None if the features of a task are near-singular.
+        """
+        B = contiguous(B)
+        solved = core.batch_fit_heads(self._data(), B, self.y, fit.shares, intercepts, self.threads)
+        if solved is None:
+            return None
+        product, fit.heads, fit.loss = solved
         return product
 
     def grams(self, tasks: range) -> list[F64]:

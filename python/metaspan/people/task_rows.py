@@ -12,7 +12,16 @@ import numpy as np
 from .._support.types import F64
 from ..estimators.averages import RowAverages
 from ..estimators.on_arrays import ArraySamples, draw_normals
-from ..estimators.samples import I64, Samples, Transform, offsets_of, rows_of
+from ..estimators.samples import (
+    I64,
+    Samples,
+    Transform,
+    offsets_of,
+    rows_of,
+    spread,
+    task_sums,
+)
+from ..estimators.transforms import HeadFit, RowForms
 from ..tasks.batch import TaskBatch
 
 _ENTRIES = 1 << 18  # entries of tasks that are transformed at a time
@@ -203,12 +212,43 @@ class Contrasts:
 
     def combine_features(self, B: F64, transform: Transform) -> F64:
         """Return ``X^T transform(X B)``, (dim, k), with one pass over X where that is possible."""
+        product = self._combine_in_core(B, transform)
+        if product is not None:
+            return product
 
         def on_rows(Z: F64, tasks: range) -> F64:
             contrasts = np.ascontiguousarray(self._contrast(Z, tasks))
             return self.expand(transform(contrasts, tasks), tasks)
 
         return self._samples.combine_features(B, on_rows)
+
+    def _combine_in_core(self, B: F64, transform: Transform) -> F64 | None:
+        """Return ``X^T transform(X B)`` if the core can compute the transform on rows, else None.
+
+        Least-squares heads on contrasts are those with an intercept. The reflections turn the
+        diagonal of `RowForms` into a diagonal and two terms of rank 1.
+        """
+        samples = self._samples
+        if not isinstance(samples, ArraySamples):
+            return None
+        if isinstance(transform, HeadFit) and np.diff(self.offsets).min() >= B.shape[1]:
+            return samples.fit_heads(B, transform, intercepts=True)
+        if not isinstance(transform, RowForms):
+            return None
+        scales = np.zeros(len(self._kept))
+        scales[self._kept] = transform.scales
+        mirror = self._mirror[:, None]
+        factors = np.repeat(self._scale, np.diff(samples.offsets))[:, None]
+        image = scales[:, None] * mirror  # diag(p) u
+        lengths = spread(task_sums(mirror * image, samples.offsets), samples.offsets)
+        left = [-factors * mirror, -factors * image + factors**2 * lengths * mirror]
+        forms = RowForms(
+            samples,
+            scales,
+            np.hstack([self.expand(transform.left), *left]),
+            np.hstack([self.expand(transform.right), image, mirror]),
+        )
+        return samples.combine_features(B, forms)
 
     def grams(self, tasks: range) -> list[F64]:
         """Return the Gram matrices ``X_i X_i^T``, (m_i, m_i), of some tasks."""
