@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from .config.fit_config import FitConfig
 from .config.options import DEFAULT_STOP, Stop
 from .engines.trials import Trials
 from .estimators.configure import configure_fit, rows_in_law
-from .estimators.estimator import Estimate, Estimator
+from .estimators.estimator import Estimate, Estimator, Unrecorded
 from .estimators.names import algorithm_of
 from .estimators.rank import choose_width
 from .estimators.samples import Samples
@@ -251,7 +252,9 @@ def _choose_width(config: FitConfig) -> FitConfig:
     try:
         samples = _open(config, config.trials[0], checked=False)
         algorithm = algorithm_of(config.method)
-        choice = choose_width(algorithm, samples, seed=config.seed, rounds=config.rounds)
+        choice = choose_width(
+            algorithm, samples, seed=config.seed, monitor=partial(Unrecorded, config.rounds)
+        )
     except KeyboardInterrupt:
         total = time.perf_counter() - began
         seconds = {"prepare": total, "run": 0.0, "total": total}

@@ -2,7 +2,7 @@ r"""Chooses the width of a representation by cross-validation over tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from .._support import check
 from .._support.types import F64
-from .estimator import Estimator, Unrecorded
+from .estimator import Estimator, Monitor, Unrecorded
 from .ridge import loo_errors, mean_eigenvalue, penalties
 from .samples import I64, Samples, lengths
 from .solvers import WidthError
@@ -51,7 +51,7 @@ def choose_width(  # noqa: PLR0917
     candidates: Sequence[int] | None = None,
     folds: int = 5,
     seed: int = 0,
-    rounds: int | None = None,
+    monitor: Callable[[], Monitor] = Unrecorded,
 ) -> WidthChoice:
     r"""Choose the width of a representation by cross-validation over tasks.
 
@@ -84,8 +84,9 @@ def choose_width(  # noqa: PLR0917
         Number of folds, at most the number of tasks.
     seed : int
         Seed of the random split.
-    rounds : int or None
-        The most iterations of a fit.
+    monitor : callable
+        Returns a new monitor, which can stop the iterations of a fit early; one is used for each
+        fit.
 
     Returns
     -------
@@ -116,7 +117,7 @@ def choose_width(  # noqa: PLR0917
     for fold in range(folds):
         held = np.sort(order[fold::folds])
         rest = Subset(samples, np.setdiff1d(np.arange(samples.n), held))
-        representations = _fit_widths(estimator, rest, widths, Unrecorded(rounds))
+        representations = _fit_widths(estimator, rest, widths, monitor)
         errors[held, : len(representations)] = _held_out_errors(
             estimator, samples, held, representations
         )
@@ -148,22 +149,25 @@ def _check_candidates(
 
 
 def _fit_widths(
-    estimator: Estimator, samples: Subset, widths: tuple[int, ...], monitor: Unrecorded
+    estimator: Estimator,
+    samples: Subset,
+    widths: tuple[int, ...],
+    monitor: Callable[[], Monitor],
 ) -> list[F64]:
     """Return representations of all widths that the samples determine, narrow ones first."""
     if getattr(estimator, "nested", False):
         try:
-            B = estimator.estimate(samples, widths[-1], monitor).B
+            B = estimator.estimate(samples, widths[-1], monitor()).B
         except WidthError as error:
             widths = tuple(k for k in widths if k <= error.most)
             if not widths:
                 raise
-            B = estimator.estimate(samples, widths[-1], monitor).B
+            B = estimator.estimate(samples, widths[-1], monitor()).B
         return [B[:, :k] for k in widths]
     representations: list[F64] = []
     for k in widths:
         try:
-            representations.append(estimator.estimate(samples, k, monitor).B)
+            representations.append(estimator.estimate(samples, k, monitor()).B)
         except WidthError:
             if not representations:
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,9 +25,34 @@ from ..solved_methods import AltGDmin
 from ..tasks.batch import TaskBatch
 
 ROUNDS = 1000  # of training, unless `rounds` is given
+LAST, SMALL, ALMOST_ZERO = 10, 1e-4, 1e-6  # see EarlyStop
 REFUSED = ("oracle", "pooled")  # one needs the ground truth, and the other finds one direction
 OF_TRAIN = ("anil", "fo-anil", "maml", "fo-maml", "fedavg", "reptile", "ridge-anil", "fedrep")
 METHODS = (*(name for name in NAMES if name not in REFUSED), *OF_TRAIN)
+
+
+class EarlyStop:
+    """A monitor that stops an iterative estimator once more iterations hardly lower the loss.
+
+    Errors of predictions need no more: ten iterations that lower the loss by less than `SMALL` of
+    it are the last ones. The estimator also stops if its loss is almost zero, since tasks with too
+    few rows for their features let it fall for ever.
+    """
+
+    rounds = None
+
+    def __init__(self) -> None:
+        self._losses: list[float] = []
+
+    def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
+        """Record the loss of an iterate; return whether the estimator must stop."""
+        if objective is None or not np.isfinite(objective):
+            return not bool(np.isfinite(B).all())
+        losses = self._losses
+        losses.append(objective)
+        if objective <= ALMOST_ZERO * losses[0]:
+            return True
+        return len(losses) > LAST and losses[-1 - LAST] - objective <= SMALL * objective
 
 
 @dataclass(frozen=True)
@@ -128,11 +154,12 @@ def find(
     ValueError
         If the samples do not determine `rank` components, or do not suit the estimator.
     """
+    monitor = EarlyStop if rounds is None else partial(Unrecorded, rounds)
     if isinstance(rank, str):
-        rank = choose_width(finder, samples, seed=seed, rounds=rounds).width
+        rank = choose_width(finder, samples, seed=seed, monitor=monitor).width
     try:
         finder.check(samples, rank)
-        estimate = finder.estimate(samples, rank, Unrecorded(rounds))
+        estimate = finder.estimate(samples, rank, monitor())
     except WidthError as error:
         raise ValueError(
             f"rank must be at most {error.most}, the number of components that the tasks "

@@ -87,8 +87,9 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         the estimated variance of the noise, among those whose leave-one-out error is within one
         standard error of the least.
     rounds : int or None
-        The most iterations of the estimator, or the rounds of training; None: the estimator's own
-        limit, or 1000 rounds.
+        The most iterations of the estimator, which otherwise ends by its own rule, or the rounds of
+        training. None: an iterative estimator ends once ten iterations lower the loss by less than
+        a ten-thousandth, which is all that predictions need, and training takes 1000 rounds.
     random_state : int
         Seed of all random numbers, >= 0: the same seed gives the same bits.
     threads : int or None
