@@ -44,6 +44,7 @@ PARTS = {
     "estimators-rounds": Part("bench_estimators", "rounds", 2),
     "estimate-one": Part("bench_estimate", "run", 1),
     "estimate-two": Part("bench_estimate", "run", 2),
+    "people": Part("bench_people", "fit", 2),
     "estimators-law": Part("bench_estimators_law", "run", 2),
     "studies-overhead": Part("bench_studies", "overhead", 1),
     "studies-processes": Part("bench_studies", "processes", 2),
