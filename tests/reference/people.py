@@ -46,7 +46,7 @@ def log_likelihood(Z, y, mean, covariance, noise):
     return total
 
 
-def em_step(Z, y, mean, covariance, noise, fit_mean=True):
+def em_step(Z, y, mean, covariance, noise, *, fit_mean=True):
     """Return the mean, the covariance and the noise after one step of (69).
 
     The law of a head given the responses is that of a normal vector given another one.

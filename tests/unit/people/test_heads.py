@@ -223,7 +223,7 @@ def test_standard_components(rng, intercept, fit_mean):
     np.testing.assert_array_equal(prior.covariance, np.eye(k))
     # The law is a fixed point of the explicit step, so its covariance in these scores is I.
     mean, covariance, noise = people.em_step(
-        scores, responses, prior.mean, np.eye(k), prior.noise, fit_mean
+        scores, responses, prior.mean, np.eye(k), prior.noise, fit_mean=fit_mean
     )
     np.testing.assert_allclose(covariance, np.eye(k), rtol=0, atol=1e-4)
     np.testing.assert_allclose(mean, prior.mean, rtol=0, atol=1e-4)

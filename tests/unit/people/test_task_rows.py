@@ -112,7 +112,8 @@ def test_contrasts_of_consecutive_rows_are_those_of_shared_rows(rng, storage):
 def test_contrasts_ignore_intercepts(rng):
     X, y = rng.standard_normal((3, 6, D)), rng.standard_normal((3, 6))
     plain = Contrasts(Rows(X, y))
-    moved = Contrasts(Rows(X + 10 * rng.standard_normal((3, 1, D)), y + [[5.0], [-7.0], [100.0]]))
+    levels = np.array([[5.0], [-7.0], [100.0]])
+    moved = Contrasts(Rows(X + 10 * rng.standard_normal((3, 1, D)), y + levels))
     B = rng.standard_normal((D, 2))
     close(moved.y, plain.y)
     close(moved.features(B), plain.features(B))
