@@ -2,6 +2,8 @@ r"""Reads the forms in which users pass the rows of tasks."""
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,17 @@ from ..estimators.samples import I64
 from .task_rows import TaskRows
 
 LONG, LISTS, COLUMNS = "rows with task labels", "a list of tasks", "columns of y"
+PLAIN_KINDS = "biufSUM"  # kinds of dtypes whose arrays hold labels of one kind
+MISSING = ("NoneType", "NAType", "NaTType")  # names of the types of missing labels
+# Kinds of labels by type; bool is first, since it is an int in Python.
+KINDS: dict[str, tuple[type, ...]] = {
+    "bool": (bool, np.bool_),
+    "int": (int, np.integer),
+    "float": (float, np.floating),
+    "str": (str,),
+    "bytes": (bytes,),
+    "datetime64": (np.datetime64,),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +47,7 @@ def read(estimator: Any, X: Any, y: Any, tasks: Any) -> Table:
     if is_list_of_tasks(X):
         if tasks is not None:
             raise ValueError("tasks must be left out where X is a list with an array for each task")
-        return _read_lists(estimator, X, y)
+        return read_lists(estimator, X, y, reset=True)
     if y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None"
@@ -45,9 +58,12 @@ def read(estimator: Any, X: Any, y: Any, tasks: Any) -> Table:
             raise ValueError("tasks must be left out where each column of y is a task")
         return _read_columns(X, y)
     y = read_responses(y, X.shape[0])
-    if tasks is None:
-        return Table(_in_order(X, np.zeros(len(y), np.int64), y, 1), np.zeros(1, np.int64), LONG)
-    labels, number = np.unique(read_labels(tasks, X.shape[0]), return_inverse=True)
+    return read_long(X, y, np.zeros(len(y), np.int64) if tasks is None else tasks)
+
+
+def read_long(X: Any, y: F64, tasks: Any) -> Table:
+    """Read the labels of the tasks of checked rows, and sort the rows by task."""
+    labels, number = np.unique(read_labels(tasks, len(y)), return_inverse=True)
     return Table(_in_order(X, number.reshape(-1), y, len(labels)), labels, LONG)
 
 
@@ -64,6 +80,8 @@ def count_axes(values: Any) -> int:
 
 def read_features(estimator: Any, X: Any, *, reset: bool, least: int = 1) -> Any:
     """Check features: a dense C-contiguous array or a CSR matrix, in float32 or float64."""
+    if hasattr(X, "columns"):
+        names_of_columns(X, "X")
     X = validate_data(
         estimator,
         X,
@@ -97,21 +115,44 @@ def read_responses(y: Any, rows: int, name: str = "y") -> F64:
 
 def read_labels(tasks: Any, rows: int) -> NDArray[Any]:
     """Check the labels of the tasks, one for each row, which must be of one kind."""
-    labels = np.asarray(tasks)
-    if labels.ndim != 1 or len(labels) != rows:
-        raise ValueError(
-            f"tasks must have {rows} labels, one for each row of X; got the shape {labels.shape}"
-        )
-    kinds = sorted({type(label).__name__ for label in np.asarray(tasks, dtype=object).tolist()})
-    if labels.dtype.kind == "O" or len(kinds) > 1:
-        if len(kinds) > 1:
-            raise TypeError(f"tasks must have labels of one kind; got {check.words(kinds, 'and')}")
-        if kinds != ["str"]:
-            raise TypeError(f"tasks must have labels that are strings or numbers; got {kinds[0]}")
-        labels = labels.astype(str)
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise ValueError("tasks must have a label for every row; got NaN")
+    try:
+        labels = np.asarray(tasks)
+        shape = f"the shape {labels.shape}"
+    except ValueError:  # raised for nested lists
+        labels, shape = np.empty((0, 0)), "lists of different lengths"
+    if labels.shape != (rows,):
+        raise ValueError(f"tasks must have {rows} labels, one for each row of X; got {shape}")
+    if not hasattr(tasks, "dtype") or labels.dtype.kind not in PLAIN_KINDS:
+        labels = _unify(list(tasks), labels)
+    if labels.dtype.kind in "fM" and np.isnan(labels).any():
+        missing = labels[np.isnan(labels)][0]
+        raise ValueError(f"tasks must have a label for every row; got {missing}")
     return labels
+
+
+def _unify(values: list[Any], labels: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of labels that are all strings, or all numbers of one kind, or all dates."""
+    for value in values:
+        if type(value).__name__ in MISSING or (isinstance(value, float) and np.isnan(value)):
+            raise ValueError(f"tasks must have a label for every row; got {value}")
+    kinds = sorted({_kind_of(value) for value in values})
+    if len(kinds) > 1:
+        raise TypeError(f"tasks must have labels of one kind; got {check.words(kinds, 'and')}")
+    if kinds[0] not in KINDS:
+        raise TypeError(
+            f"tasks must have labels that are strings, numbers or datetime64; got {kinds[0]}"
+        )
+    if kinds[0] == "int":
+        with suppress(OverflowError):  # longer integers stay Python's
+            return np.array(values, dtype=np.int64)
+        return np.array(values, dtype=object)
+    return labels if labels.dtype.kind in PLAIN_KINDS else np.array(values)
+
+
+def _kind_of(label: Any) -> str:
+    """Return the kind of a label, or the name of its type if it is of no kind of `KINDS`."""
+    kinds = (kind for kind, types in KINDS.items() if isinstance(label, types))
+    return next(kinds, type(label).__name__)
 
 
 def _in_order(X: Any, number: I64, y: F64, n: int) -> TaskRows:
@@ -121,7 +162,7 @@ def _in_order(X: Any, number: I64, y: F64, n: int) -> TaskRows:
     return TaskRows(X, order, offsets, y[order])
 
 
-def _read_lists(estimator: Any, X: Any, y: Any) -> Table:
+def read_lists(estimator: Any, X: Any, y: Any, *, reset: bool) -> Table:
     """Read a list of matrices and a list of responses, of one task each; copies the features."""
     if not isinstance(y, (list, tuple)) or len(y) != len(X):
         got = len(y) if isinstance(y, (list, tuple)) else check.show(y)
@@ -130,7 +171,7 @@ def _read_lists(estimator: Any, X: Any, y: Any) -> Table:
     for i, (task, values) in enumerate(zip(X, y, strict=True)):
         if not np.shape(task)[0]:
             raise ValueError(f"task {i} must have at least one row; X[{i}] has none")
-        features.append(read_features(estimator, task, reset=i == 0))
+        features.append(read_features(estimator, task, reset=reset and i == 0))
         responses.append(read_responses(values, features[-1].shape[0], f"y[{i}]"))
     sizes = [task.shape[0] for task in features]
     offsets = np.concatenate([[0], np.cumsum(sizes)])
@@ -147,18 +188,31 @@ def stack(parts: list[Any]) -> Any:
     return vstack(parts, format="csr")
 
 
+def names_of_columns(table: Any, name: str = "y") -> NDArray[Any]:
+    """Return the names of the columns of a data frame, which must differ, or their numbers."""
+    if not hasattr(table, "columns"):
+        return np.arange(np.shape(table)[1])
+    names = np.asarray(table.columns)
+    repeated = [column for column, times in Counter(names.tolist()).items() if times > 1]
+    if repeated:
+        raise ValueError(
+            f"the columns of {name} must have different names; {repeated[0]!r} is repeated"
+        )
+    return names
+
+
 def _read_columns(X: Any, Y: Any) -> Table:
     """Read a table of responses whose columns are tasks and whose NaN are missing values."""
-    names = np.asarray(getattr(Y, "columns", np.arange(np.shape(Y)[1])))
+    names = names_of_columns(Y)
     Y = check_array(Y, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y")
     if len(Y) != X.shape[0]:
         raise ValueError(f"y must have {X.shape[0]} rows, as X has; got {len(Y)}")
     measured = ~np.isnan(Y)
     empty = np.flatnonzero(~measured.any(axis=0))
     if len(empty):
-        which = "all columns" if len(empty) == Y.shape[1] else f"column {names[empty[0]]}"
+        which = "all are" if len(empty) == Y.shape[1] else f"column {names[empty[0]]!s} is"
         raise ValueError(
-            f"every column of y must have at least one value that is not NaN; {which} has none"
+            f"every column of y must have a value that is not NaN; {which} NaN throughout"
         )
     number, order = np.nonzero(measured.T)
     offsets = np.concatenate([[0], np.cumsum(measured.sum(axis=0))])

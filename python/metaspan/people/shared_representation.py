@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from .._support import check
 from .._support.types import F64
@@ -35,9 +35,12 @@ from .inputs import (
     Table,
     count_axes,
     is_list_of_tasks,
+    names_of_columns,
     read,
     read_features,
     read_labels,
+    read_lists,
+    read_long,
     read_responses,
 )
 from .sharing import SharingGain, compare
@@ -45,6 +48,7 @@ from .task_rows import Contrasts, TaskRows
 from .whitening import whiten
 
 LOO = "loo"
+EXTREME = 1e60  # the largest responses; squares of products of two responses must be finite
 BORROWED = 3.0  # degrees of freedom of the tasks' common scale in the scale of a task
 
 
@@ -240,17 +244,12 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         """
         check_is_fitted(self)
         if is_list_of_tasks(X):
-            if len(X) != len(self.tasks_) or self._form != LISTS:
-                raise ValueError(
-                    f"X must have {len(self.tasks_)} arrays, one for each task of a fit on a list; "
-                    f"got {len(X)}"
-                )
+            self._check_list(X)
             return [self.predict(task, i) for i, task in enumerate(X)]
         Z = self._scores(X)
         if tasks is None and self._form == COLUMNS:
             return (Z @ self.heads_.T) + self.intercepts_
-        number = self._task_numbers(tasks, len(Z))
-        return np.sum(Z * self.heads_[number], axis=1) + self.intercepts_[number]
+        return self._predict_rows(Z, self._task_numbers(tasks, len(Z)))
 
     def transform(self, X: Any) -> F64:
         r"""Compute the scores of rows on the components.
@@ -302,28 +301,31 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         Parameters
         ----------
         X, y, tasks : array_like
-            As in `fit`.
+            As in `fit`; a list has an array for each task, in the order of `fit`.
 
         Returns
         -------
         float
-            The score; 1 is best. For the columns of a matrix y, the mean of their R^2.
+            The score; 1 is best. For a matrix y, the mean of the R^2 of the columns that have at
+            least two values. NaN if the responses do not vary within any task, so that no score is
+            defined.
         """
         check_is_fitted(self)
         if is_list_of_tasks(X):
-            tasks = np.repeat(np.arange(len(X)), [len(task) for task in X])
-            X, y = np.concatenate(X), np.concatenate(y)
-        if count_axes(y) == 2:
+            self._check_list(X)
+            table = read_lists(self, X, y, reset=False)
+        elif count_axes(y) == 2:
             return self._score_columns(X, y)
-        Z = self._scores(X)
-        y = read_responses(y, len(Z))
-        if tasks is None:
-            return float(r2_score(y, self.predict(X)))
-        labels, number = np.unique(read_labels(tasks, len(Z)), return_inverse=True)
-        order = np.argsort(number, kind="stable")
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(number))])
-        errors = self._errors(Z[order], y[order], offsets, labels)
-        off = center(y[order], offsets) if self.fit_intercept else y[order]
+        else:
+            X = read_features(self, X, reset=False)
+            y = read_responses(y, X.shape[0])
+            if tasks is None:
+                number = self._task_numbers(None, len(y))
+                return float(r2_score(y, self._predict_rows(self._project(X), number)))
+            table = read_long(X, y, tasks)
+        rows = table.rows
+        errors = self._errors(self._project(rows.X)[rows.order], rows, table.labels)
+        off = center(rows.y, rows.offsets) if self.fit_intercept else rows.y
         used = np.isfinite(errors)
         total = float(np.sum(off[used] ** 2))
         return 1 - float(np.sum(errors[used] ** 2)) / total if total > 0 else math.nan
@@ -386,6 +388,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
     def _fit_table(self, table: Table, seed: int, threads: int) -> None:
         """Fit the components, the heads and the intercepts to the rows of all tasks."""
         rows, offsets = table.rows, table.rows.offsets
+        _check_responses(rows, self.fit_intercept)
         self.tasks_, self._form = table.labels, table.form
         self._common_variance = _common_variance(rows.y, offsets, self.fit_intercept)
         self.scales_ = self._scales(rows.y, offsets)
@@ -402,20 +405,19 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
 
     def _find(self, samples: Samples, seed: int) -> F64:
         """Return components from the tasks that have enough rows to tell something about them."""
-        if isinstance(self.rank, int) and self.rank > samples.n:
-            raise ValueError(
-                f"rank must be at most {samples.n}, the number of tasks; got {self.rank}"
-            )
+        for most, what in ((samples.n, "tasks"), (samples.dim, "features")):
+            if not isinstance(self.rank, str) and self.rank > most:
+                of_whitened = " after whitening" if self.whiten and what == "features" else ""
+                raise ValueError(
+                    f"rank must be at most {most}, the number of {what}{of_whitened}; "
+                    f"got {self.rank}"
+                )
         finder = resolve_finder(self.method, seed)
         if samples.n == 1:  # its coefficients are all that one task says about components
             finder = SingleTask()
         rank = 1 if samples.n == 1 else self.rank
         spare = np.diff(samples.offsets) - int(self.fit_intercept)
-        if spare.max() < 1:
-            raise ValueError(
-                f"fit needs a task with at least {1 + self.fit_intercept} rows; "
-                "the largest task has 1 sample"
-            )
+        _check_features(samples, self.fit_intercept)
         enough = np.flatnonzero(spare >= min(2, int(spare.max())))
         if len(enough) < samples.n:
             samples = Subset(samples, enough)
@@ -459,8 +461,27 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
     def _scores(self, X: Any) -> F64:
         """Return the scores of rows on the components, (rows, rank)."""
         check_is_fitted(self)
-        X = read_features(self, X, reset=False)
+        return self._project(read_features(self, X, reset=False))
+
+    def _project(self, X: Any) -> F64:
+        """Return the scores of checked rows, (rows, rank)."""
         return np.asarray(X @ self.components_.T - self.components_ @ self.feature_mean_)
+
+    def _predict_rows(self, Z: F64, number: I64) -> F64:
+        """Return the predictions of rows from their scores and the numbers of their tasks."""
+        predicted: F64 = np.sum(Z * self.heads_[number], axis=1) + self.intercepts_[number]
+        return predicted
+
+    def _check_list(self, X: Any) -> None:
+        """Raise ValueError unless X is a list like the one that was fitted."""
+        if self._form != LISTS:
+            raise ValueError(
+                f"X must be one table of rows, since the fit was on {self._form}; got a list"
+            )
+        if len(X) != len(self.tasks_):
+            raise ValueError(
+                f"X must have {len(self.tasks_)} arrays, one for each task; got {len(X)}"
+            )
 
     def _task_numbers(self, tasks: Any, rows: int) -> I64:
         """Return the number of the task of each row, from labels that must be known."""
@@ -470,7 +491,10 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
                     f"tasks must be given, since {len(self.tasks_)} tasks were fitted; got None"
                 )
             return np.zeros(rows, np.int64)
-        labels = np.full(rows, tasks) if np.isscalar(tasks) else read_labels(tasks, rows)
+        if np.ndim(tasks) == 0:
+            labels = np.repeat(read_labels([np.asarray(tasks)[()]], 1), rows)
+        else:
+            labels = read_labels(tasks, rows)
         number, known = _find_labels(self.tasks_, labels)
         if not known.all():
             raise ValueError(
@@ -479,11 +503,11 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
             )
         return number
 
-    def _errors(self, Z: F64, y: F64, offsets: I64, labels: NDArray[Any]) -> F64:
+    def _errors(self, Z: F64, rows: TaskRows, labels: NDArray[Any]) -> F64:
         """Return the errors of predictions of every row; of unknown tasks, after leaving it out."""
+        y, offsets = rows.y, rows.offsets
         number, known = _find_labels(self.tasks_, labels)
-        fitted = np.sum(Z * spread(self.heads_[number], offsets), axis=1)
-        errors = y - fitted - np.repeat(self.intercepts_[number], np.diff(offsets))
+        errors = y - self._predict_rows(Z, np.repeat(number, np.diff(offsets)))
         if not known.all():
             scale = spread(self._scales(y, offsets), offsets)
             left_out = loo_residuals(
@@ -494,24 +518,66 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
 
     def _score_columns(self, X: Any, Y: Any) -> float:
         """Return the mean R^2 of the columns of a matrix of responses, which may have NaN."""
-        Y = np.asarray(Y, dtype=np.float64)
+        if self._form != COLUMNS:
+            raise ValueError(
+                f"y must have one axis, since the fit was on {self._form}; got {count_axes(Y)} axes"
+            )
+        if hasattr(Y, "columns") and list(names_of_columns(Y)) != self.tasks_.tolist():
+            raise ValueError("y must have the columns of the fit, in the same order")
+        Y = check_array(Y, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y")
         predicted = np.asarray(self.predict(X))
         if Y.shape != predicted.shape:
             raise ValueError(f"y must have the shape {predicted.shape}; got {Y.shape}")
-        return float(
-            np.mean(
-                [
-                    r2_score(t[~np.isnan(t)], p[~np.isnan(t)])
-                    for t, p in zip(Y.T, predicted.T, strict=True)
-                ]
-            )
-        )
+        measured = ~np.isnan(Y)
+        scores = [
+            r2_score(Y[measured[:, i], i], predicted[measured[:, i], i])
+            for i in np.flatnonzero(measured.sum(axis=0) > 1)
+        ]
+        return float(np.mean(scores)) if scores else math.nan
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.target_tags.multi_output = True
         return tags
+
+
+def _check_responses(rows: TaskRows, intercept: bool) -> None:
+    """Raise ValueError unless the responses of a task tell something about its coefficients."""
+    sizes = np.diff(rows.offsets)
+    if sizes.max() <= intercept:
+        raise ValueError("fit needs a task with at least 2 rows; the largest task has 1 sample")
+    largest = _largest_values(rows.y, rows.offsets, intercept)
+    if largest == 0 and intercept:
+        raise ValueError("y must vary within at least one task; it is constant in each")
+    if not 1 / EXTREME <= largest <= EXTREME:
+        what = "differences within tasks" if intercept else "values"
+        raise ValueError(
+            f"y must have {what} of at least {1 / EXTREME:g} and at most {EXTREME:g}; the largest "
+            f"is {largest:g}"
+        )
+
+
+def _check_features(samples: Samples, intercept: bool) -> None:
+    """Raise ValueError if the features are zero, or with an intercept constant in each task.
+
+    The features are multiplied by a random vector; equal rows then differ by rounding errors alone.
+    """
+    Z = samples.features(samples.normals(1, 0))[:, 0]
+    size = float(np.abs(Z).max())
+    if size == 0:
+        raise ValueError("X must have values other than zero; got only zeros")
+    if _largest_values(Z, samples.offsets, intercept) <= 1e3 * np.finfo(float).eps * size:
+        raise ValueError("X must vary within at least one task; it is constant in each")
+
+
+def _largest_values(values: F64, offsets: I64, intercept: bool) -> float:
+    """Return the largest absolute value, or with an intercept the largest range of a task."""
+    if not intercept:
+        return float(np.abs(values).max())
+    highest, lowest = (f.reduceat(values, offsets[:-1]) for f in (np.maximum, np.minimum))
+    with np.errstate(over="ignore"):
+        return float((highest - lowest).max())
 
 
 def _squares(y: F64, offsets: I64, intercept: bool) -> F64:
@@ -528,6 +594,9 @@ def _common_variance(y: F64, offsets: I64, intercept: bool) -> float:
 
 def _find_labels(known: NDArray[Any], labels: NDArray[Any]) -> tuple[I64, NDArray[np.bool_]]:
     """Return the place of each label among the known ones, and whether it is among them."""
+    if known.dtype.kind == labels.dtype.kind == "M":  # dates may have different units
+        unit = np.result_type(known, labels)
+        known, labels = known.astype(unit).view(np.int64), labels.astype(unit).view(np.int64)
     places = {label: i for i, label in enumerate(known.tolist())}
     found = np.array([places.get(label, -1) for label in labels.tolist()], dtype=np.int64)
     return np.maximum(found, 0), found >= 0
