@@ -23,6 +23,7 @@ from ..runs.outcome import NotConvergedWarning
 from ..runs.train import train
 from ..solved_methods import AltGDmin
 from ..tasks.batch import TaskBatch
+from .task_rows import Contrasts
 
 ROUNDS = 1000  # of training, unless `rounds` is given
 LAST, SMALL, ALMOST_ZERO = 10, 1e-4, 1e-6  # see EarlyStop
@@ -122,6 +123,8 @@ def resolve_finder(method: Any, seed: int) -> Estimator:
     Raises TypeError or ValueError for what is neither an estimator nor a method with components.
     """
     if isinstance(method, str):
+        if method in REFUSED:
+            raise ValueError(f"method must find components from data alone; got {method!r}")
         check.choice("method", method, METHODS)
         if method in OF_TRAIN:
             return Trained(resolve(method, {}), seed)
@@ -155,15 +158,21 @@ def find(
         If the samples do not determine `rank` components, or do not suit the estimator.
     """
     monitor = EarlyStop if rounds is None else partial(Unrecorded, rounds)
-    if isinstance(rank, str):
-        rank = choose_width(finder, samples, seed=seed, monitor=monitor).width
     try:
+        if isinstance(rank, str):
+            rank = choose_width(finder, samples, seed=seed, monitor=monitor).width
         finder.check(samples, rank)
         estimate = finder.estimate(samples, rank, monitor())
     except WidthError as error:
         raise ValueError(
             f"rank must be at most {error.most}, the number of components that the tasks "
             f"determine; got {rank}"
+        ) from None
+    except ValueError as error:  # estimators call the rank width
+        intercept = isinstance(samples, Contrasts)
+        raise ValueError(
+            str(error).replace("width", "rank")
+            + " (the intercept of a task takes one of its samples)" * intercept
         ) from None
     if not np.isfinite(estimate.B).all():
         raise ValueError(f"no components were found: {estimate.reason or 'they are not finite'}")

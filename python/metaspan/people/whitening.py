@@ -40,13 +40,15 @@ def whiten(option: Any, X: Any, intercept: bool, seed: int) -> Features:
     mean = mean if intercept else np.zeros_like(mean)
     if count is None:
         return Features(X, mean, None)
-    most = min(X.shape[0] - 1, X.shape[1])
+    # The solver of PCA for sparse features finds all components but one.
+    most = min(X.shape[0] - 1, X.shape[1] - (not isinstance(X, np.ndarray)))
     if count > most:
         raise ValueError(
             f"whiten must ask for at most {most} components, for {X.shape[0]} rows and "
-            f"{X.shape[1]} features; got {option!r}"
+            f"{X.shape[1]} {'' if isinstance(X, np.ndarray) else 'sparse '}features; got {option!r}"
         )
-    pca = PCA(count, random_state=seed % 2**32).fit(X)
+    with np.errstate(invalid="ignore"):  # shares of the variance, where it is zero
+        pca = PCA(count, random_state=seed % 2**32).fit(X)
     variances = np.asarray(pca.explained_variance_, dtype=np.float64)
     rank = int(np.sum(variances > 1e-12 * variances[0])) if variances[0] > 0 else 0
     if rank < count:
