@@ -39,5 +39,8 @@ def draw_related(rng, *, n=12, m=9, d=6, k=2, noise=0.3):
 
 
 def make(**options):
-    """An estimator of two components on one thread, unless the options say otherwise."""
-    return ms.SharedRepresentation(**{"rank": 2, "threads": 1, **options})
+    """An estimator of two components on one thread, unless the options say otherwise.
+
+    It iterates until the components converge, so that models of the same data agree closely.
+    """
+    return ms.SharedRepresentation(**{"rank": 2, "threads": 1, "rounds": 1000, **options})
