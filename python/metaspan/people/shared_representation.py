@@ -290,7 +290,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         coef = head @ self.components_
         return AdaptedModel(head, coef, intercept - float(coef @ self.feature_mean_))
 
-    def score(self, X: Any, y: Any, tasks: Any = None) -> float:
+    def score(self, X: Any, y: Any, tasks: Any = None, sample_weight: Any = None) -> float:
         r"""Compute the coefficient of determination, R^2, within tasks.
 
         It is one minus the squared errors, summed over all rows, divided by the squared deviations
@@ -302,6 +302,9 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         ----------
         X, y, tasks : array_like
             As in `fit`; a list has an array for each task, in the order of `fit`.
+        sample_weight : array_like of shape (rows,), or None
+            Weights of the rows in the sums and in the means of the tasks, >= 0; not for a list.
+            None: all weights are 1.
 
         Returns
         -------
@@ -313,22 +316,27 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         check_is_fitted(self)
         if is_list_of_tasks(X):
             self._check_list(X)
+            if sample_weight is not None:
+                raise ValueError("sample_weight must be left out where X is a list")
             table = read_lists(self, X, y, reset=False)
-        elif count_axes(y) == 2:
-            return self._score_columns(X, y)
+            weights = np.ones(len(table.rows.y))
         else:
             X = read_features(self, X, reset=False)
+            weights = _read_weights(sample_weight, X.shape[0])
+            if count_axes(y) == 2:
+                return self._score_columns(X, y, weights)
             y = read_responses(y, X.shape[0])
             if tasks is None:
-                number = self._task_numbers(None, len(y))
-                return float(r2_score(y, self._predict_rows(self._project(X), number)))
+                predicted = self._predict_rows(self._project(X), self._task_numbers(None, len(y)))
+                return float(r2_score(y, predicted, sample_weight=weights))
             table = read_long(X, y, tasks)
         rows = table.rows
         errors = self._errors(self._project(rows.X)[rows.order], rows, table.labels)
-        off = center(rows.y, rows.offsets) if self.fit_intercept else rows.y
+        weights = weights[rows.order]
+        off = rows.y - self._levels(rows, weights)
         used = np.isfinite(errors)
-        total = float(np.sum(off[used] ** 2))
-        return 1 - float(np.sum(errors[used] ** 2)) / total if total > 0 else math.nan
+        total = float(np.sum(weights[used] * off[used] ** 2))
+        return 1 - float(np.sum((weights * errors**2)[used])) / total if total > 0 else math.nan
 
     def sharing_gain(self, X: Any, y: Any, tasks: Any = None, *, folds: int = 5) -> SharingGain:
         r"""Judge by cross-validation whether tasks gain from shared components.
@@ -516,7 +524,16 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
             errors = np.where(np.repeat(known, np.diff(offsets)), errors, left_out * scale)
         return np.asarray(errors)
 
-    def _score_columns(self, X: Any, Y: Any) -> float:
+    def _levels(self, rows: TaskRows, weights: F64) -> F64 | float:
+        """Return the weighted mean response of the task of each row, or 0 without intercepts."""
+        if not self.fit_intercept:
+            return 0.0
+        shares = np.stack([weights * rows.y, weights], axis=1)
+        sums = task_sums(shares, rows.offsets)
+        means = np.divide(sums[:, 0], sums[:, 1], out=np.zeros(rows.n), where=sums[:, 1] > 0)
+        return spread(means, rows.offsets)
+
+    def _score_columns(self, X: Any, Y: Any, weights: F64) -> float:
         """Return the mean R^2 of the columns of a matrix of responses, which may have NaN."""
         if self._form != COLUMNS:
             raise ValueError(
@@ -525,13 +542,14 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         if hasattr(Y, "columns") and list(names_of_columns(Y)) != self.tasks_.tolist():
             raise ValueError("y must have the columns of the fit, in the same order")
         Y = check_array(Y, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y")
-        predicted = np.asarray(self.predict(X))
+        predicted = (self._project(X) @ self.heads_.T) + self.intercepts_
         if Y.shape != predicted.shape:
             raise ValueError(f"y must have the shape {predicted.shape}; got {Y.shape}")
         measured = ~np.isnan(Y)
         scores = [
-            r2_score(Y[measured[:, i], i], predicted[measured[:, i], i])
-            for i in np.flatnonzero(measured.sum(axis=0) > 1)
+            r2_score(Y[rows, i], predicted[rows, i], sample_weight=weights[rows])
+            for i, rows in enumerate(measured.T)
+            if np.count_nonzero(weights[rows]) > 1
         ]
         return float(np.mean(scores)) if scores else math.nan
 
@@ -578,6 +596,21 @@ def _largest_values(values: F64, offsets: I64, intercept: bool) -> float:
     highest, lowest = (f.reduceat(values, offsets[:-1]) for f in (np.maximum, np.minimum))
     with np.errstate(over="ignore"):
         return float((highest - lowest).max())
+
+
+def _read_weights(sample_weight: Any, rows: int) -> F64:
+    """Check the weights of rows, which are 1 by default."""
+    if sample_weight is None:
+        return np.ones(rows)
+    weights = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weights.shape != (rows,) or weights.min() < 0:
+        raise ValueError(
+            f"sample_weight must have {rows} numbers >= 0, one for each row of X; got the shape "
+            f"{weights.shape} and at least {weights.min():g}"
+        )
+    return np.asarray(weights)
 
 
 def _squares(y: F64, offsets: I64, intercept: bool) -> F64:
