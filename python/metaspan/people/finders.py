@@ -19,7 +19,7 @@ from ..estimators.samples import Samples
 from ..estimators.solvers import WidthError, check_lengths
 from ..linear_methods import LinearAttention, LinearMAML
 from ..methods import Method, resolve
-from ..runs.outcome import NotConvergedWarning
+from ..runs.outcome import NotConvergedWarning, Status
 from ..runs.train import train
 from ..solved_methods import AltGDmin
 from ..tasks.batch import TaskBatch
@@ -107,14 +107,14 @@ class Trained:
                 record=(),
             )
         assert r.B is not None
-        diverged = not bool(np.isfinite(r.B).all())
-        return Estimate(
-            B=np.asarray(r.B, dtype=np.float64),
-            heads=None,
-            iterations=rounds,
-            converged=not diverged,
-            reason="training diverged: choose a smaller step size, or scale the features",
-        )
+        B, reason = np.asarray(r.B, dtype=np.float64), ""
+        if r.outcomes[0].status is Status.DIVERGED:  # the last B may still be finite
+            B = np.full_like(B, np.nan)
+            reason = (
+                f"training diverged in round {r.outcomes[0].round}; a smaller step size, or "
+                "features of variance 1, may help"
+            )
+        return Estimate(B=B, heads=None, iterations=rounds, converged=not reason, reason=reason)
 
 
 def resolve_finder(method: Any, seed: int) -> Estimator:
@@ -177,5 +177,6 @@ def find(
     if not np.isfinite(estimate.B).all():
         raise ValueError(f"no components were found: {estimate.reason or 'they are not finite'}")
     if not estimate.converged:
-        warnings.warn(f"the components did not converge: {estimate.reason}", NotConvergedWarning, 3)
+        message = f"the components did not converge: {estimate.reason}"
+        warnings.warn(message, NotConvergedWarning, stacklevel=6)  # the caller of `fit`
     return np.linalg.qr(estimate.B)[0]
