@@ -190,7 +190,7 @@ def test_score_of_fitted_and_of_new_tasks(data, intercept):
 
 
 def test_weights_of_rows_count_rows_in_the_score(data, rng):
-    """Of fitted tasks, a row of weight 2 counts as two rows, and one of weight 0 as none."""
+    """A row of weight 2 of a fitted task counts as two rows, and one of weight 0 as none."""
     model = make().fit(data.X, data.y, data.tasks)
     weights = rng.integers(0, 3, len(data.y))
     rows = np.repeat(np.arange(len(data.y)), weights)
