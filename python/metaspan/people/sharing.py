@@ -13,7 +13,7 @@ from .._support import check
 from .._support.types import F64
 from ..estimators.estimator import Unrecorded
 from ..estimators.reference_lines import Pooled, dual_coefficients
-from ..estimators.samples import I64, Samples, task_sums
+from ..estimators.samples import I64, Samples, spread, task_sums
 from .heads import center
 from .inputs import Table
 from .task_rows import Contrasts, TaskRows
@@ -127,7 +127,10 @@ def _select(rows: TaskRows, chosen: I64) -> TaskRows:
 
 
 def _predict(model: SharedRepresentation, train: Table, held: TaskRows, seed: int) -> F64:
-    """Return the predictions of the three models for held-out rows, (3, N)."""
+    """Return the predictions of the three models for held-out rows, (3, N).
+
+    All three are fitted to responses that are divided by the scales of the tasks.
+    """
     shared = clone(model)
     threads = check.threads(model.threads)
     shared.n_features_in_ = int(train.rows.X.shape[1])
@@ -137,10 +140,14 @@ def _predict(model: SharedRepresentation, train: Table, held: TaskRows, seed: in
     Z = (Z - shared.components_ @ shared.feature_mean_)[held.order]
     ours = np.sum(Z * shared.heads_[number], axis=1) + shared.intercepts_[number]
     features = whiten(model.whiten, train.rows.X, model.fit_intercept, seed)
-    work = replace(train.rows, X=features.X)
+    work = replace(
+        train.rows, X=features.X, y=train.rows.y / spread(shared.scales_, train.rows.offsets)
+    )
     held = replace(held, X=features.X)
     single = _predict_single_tasks(work, held, model.fit_intercept, threads)
-    return np.stack([ours, single, _predict_pooled(work, held, model, seed, threads)])
+    pooled = _predict_pooled(work, held, model, seed, threads)
+    scales = spread(shared.scales_, held.offsets)
+    return np.stack([ours, single * scales, pooled * scales])
 
 
 def _predict_single_tasks(train: TaskRows, held: TaskRows, intercept: bool, threads: int) -> F64:
