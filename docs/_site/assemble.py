@@ -1,0 +1,186 @@
+"""Assembles the source of the documentation site: `python docs/_site/assemble.py FOLDER`.
+
+`FOLDER` gets the layout of the checkout: README.md, `examples` and `docs`, where Sphinx reads
+`docs`. Pages are those of the checkout, with links that lead to pages of the site: a link to an
+example leads to its page in the gallery. Pages for public names are written from `__all__`, in
+the sections of docs/api.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import posixpath
+import re
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import metaspan as ms
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = {"metaspan": ms, "metaspan.theory": ms.theory, "metaspan.study": ms.study}
+PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
+SPAN = re.compile(r"`([^`]+)`")
+FENCE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
+
+
+def site_path(target: str) -> str | None:
+    """Return where the site has a file of the checkout, relative to `docs`; None: nowhere."""
+    if target in PAGES:
+        return PAGES[target]
+    if target == "examples":
+        return "gallery/index.rst"
+    folder, _, name = target.partition("/")
+    if folder == "examples" and name.endswith(".py"):
+        return f"gallery/{name.removesuffix('.py')}.rst"
+    return name if folder == "docs" else None
+
+
+def with_site_links(text: str, folder: str) -> str:
+    """Return a page of a folder of the checkout with the links of the site.
+
+    A link whose text is the path of a page gets the title of the page as its text.
+    """
+
+    def link(match: re.Match[str]) -> str:
+        mark, words, target, anchor = match[1], match[2], match[3], match[4] or ""
+        if not target or re.match(r"[a-z]+:", target):
+            return match[0]
+        path = site_path(posixpath.normpath(posixpath.join(folder, target)))
+        if path is None:
+            return words
+        if words == target and path.endswith(".md"):
+            words = ""
+        return f"{mark}[{words}]({path}{anchor})"
+
+    parts = FENCE.split(text)
+    return "".join(part if part.startswith("```") else LINK.sub(link, part) for part in parts)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file; one that is the same keeps its time, and Sphinx does not read it again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+
+
+def write_pages(out: Path) -> None:
+    """Write the Markdown pages, the figures and what Sphinx needs to read them."""
+    for path in (ROOT / "docs").glob("*.md"):
+        write(out / "docs" / path.name, with_site_links(path.read_text(encoding="utf-8"), "docs"))
+    for name, page in PAGES.items():
+        text = with_site_links((ROOT / name).read_text(encoding="utf-8"), "")
+        write(out / (name if name == "README.md" else f"docs/{page}"), text)
+    shutil.copy2(ROOT / "docs/conf.py", out / "docs")
+    for folder in ("figures", "_site"):
+        shutil.copytree(ROOT / "docs" / folder, out / "docs" / folder, dirs_exist_ok=True)
+
+
+def with_title(text: str, name: str) -> str:
+    """Return an example whose docstring begins with a title, its first sentence.
+
+    An example that runs in its quick form says so on its page.
+    """
+    module = ast.parse(text)
+    words = ast.get_docstring(module)
+    if not words:
+        sys.exit(f"examples/{name} must begin with a docstring")
+    title, _, rest = words.partition("\n\n")
+    title = " ".join(title.split())
+    if re.search(r"\n[=-]{3,}$", words.partition("\n\n")[0]):
+        title = words.partition("\n")[0]
+    page = f"{title.removesuffix('.')}\n{'=' * len(title)}\n\n{rest}\n"
+    if '"--quick"' in text:
+        page += f"\nThis page shows what `python examples/{name} --quick` prints.\n"
+        if (ROOT / "docs/figures" / name.replace(".py", ".png")).exists():
+            page += "The pictures are those of the full run.\n"
+    code = "\n".join(text.splitlines()[module.body[0].end_lineno :])
+    return f'r"""\n{page}"""\n{code}\n'
+
+
+def write_examples(out: Path) -> None:
+    """Write the examples as the gallery takes them."""
+    for path in (ROOT / "examples").glob("*.py"):
+        write(out / "examples" / path.name, with_title(path.read_text(encoding="utf-8"), path.name))
+    header = "Examples\n========\n\nThe examples are scripts in the folder `examples`.\n"
+    write(out / "examples/GALLERY_HEADER.rst", header)
+
+
+def heading(title: str, mark: str) -> str:
+    return f"{title}\n{mark * len(title)}\n"
+
+
+def entry(module: ModuleType, name: str) -> str:
+    """Return the directive that documents a public name from its docstring."""
+    thing = getattr(module, name)
+    if inspect.isclass(thing) and issubclass(thing, BaseException):
+        return f".. autoexception:: {name}\n   :members:\n"
+    if inspect.isclass(thing):
+        bases = "object, tuple, str, int, float, Enum, Protocol"
+        return f".. autoclass:: {name}\n   :members:\n   :inherited-members: {bases}\n"
+    return f".. autofunction:: {name}\n" if callable(thing) else f".. autodata:: {name}\n"
+
+
+def sections(page: str) -> dict[str, list[str]]:
+    """Return the code spans of the first column of every table of docs/api.md, by heading."""
+    title, spans = "", {}
+    for line in page.splitlines():
+        if line.startswith("## "):
+            title = line.removeprefix("## ")
+        elif line.startswith("| "):
+            cell = re.split(r"(?<!\\) \| ", line)[0]
+            spans.setdefault(title, []).extend(SPAN.findall(cell))
+    return spans
+
+
+def public_names() -> dict[str, Any]:
+    """Return all public names with their modules; a submodule has pages for its own names."""
+    return {
+        f"{prefix}.{name}": (module, name)
+        for prefix, module in MODULES.items()
+        for name in module.__all__
+        if not inspect.ismodule(getattr(module, name))
+    }
+
+
+def write_reference(out: Path) -> None:
+    """Write a page for every public name, and the list of them in the sections of docs/api.md."""
+    names = public_names()
+    spans = sections((ROOT / "docs/api.md").read_text(encoding="utf-8"))
+    listed: dict[str, list[str]] = {}
+    for title, words in spans.items():
+        roots = [re.match(r"[\w.]*", word)[0] for word in words]
+        full = [f"metaspan.{root}" for root in roots if f"metaspan.{root}" in names]
+        listed[title] = [n for n in dict.fromkeys(full) if not any(n in o for o in listed.values())]
+    missing = names.keys() - {name for titles in listed.values() for name in titles}
+    # A name of a submodule that the package has too is documented once more, where it is defined.
+    listed["Other names"] = sorted(missing)
+    parts = [heading("Reference", "="), "Every public name, from its docstring.\n"]
+    for title, of_title in listed.items():
+        if of_title:
+            rows = "".join(f"   {name}\n" for name in of_title)
+            parts.append(f"{heading(title, '-')}\n.. autosummary::\n   :nosignatures:\n\n{rows}")
+    pages = "".join(f"   {name}\n" for name in names)
+    parts.append(f".. toctree::\n   :hidden:\n\n{pages}")
+    write(out / "docs/reference/index.rst", "\n".join(parts))
+    for full, (module, name) in names.items():
+        prefix = full.rpartition(".")[0]
+        text = f"{heading(full, '=')}\n.. currentmodule:: {prefix}\n\n{entry(module, name)}"
+        write(out / f"docs/reference/{full}.rst", text)
+
+
+def main() -> None:
+    if len(sys.argv) != 2:  # noqa: PLR2004
+        sys.exit("usage: python docs/_site/assemble.py FOLDER")
+    out = Path(sys.argv[1])
+    write_pages(out)
+    write_examples(out)
+    write_reference(out)
+
+
+if __name__ == "__main__":
+    main()
