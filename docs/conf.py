@@ -20,9 +20,7 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "mathml",
-    "furo.sphinxext",
 ]
-extensions.remove("furo.sphinxext")  # the theme loads it
 exclude_patterns = ["_site"]
 
 # Pages: the Markdown of a code host.

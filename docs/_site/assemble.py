@@ -14,15 +14,19 @@ import posixpath
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import metaspan as ms
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {"metaspan": ms, "metaspan.theory": ms.theory, "metaspan.study": ms.study}
-PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 SPAN = re.compile(r"`([^`]+)`")
 FENCE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
@@ -104,6 +108,8 @@ def with_title(text: str, name: str) -> str:
 
 def write_examples(out: Path) -> None:
     """Write the examples as the gallery takes them."""
+    ignored = shutil.ignore_patterns("*.py", "__pycache__")
+    shutil.copytree(ROOT / "examples", out / "examples", ignore=ignored, dirs_exist_ok=True)
     for path in (ROOT / "examples").glob("*.py"):
         write(out / "examples" / path.name, with_title(path.read_text(encoding="utf-8"), path.name))
     header = "Examples\n========\n\nThe examples are scripts in the folder `examples`.\n"
@@ -125,56 +131,71 @@ def entry(module: ModuleType, name: str) -> str:
     return f".. autofunction:: {name}\n" if callable(thing) else f".. autodata:: {name}\n"
 
 
-def sections(page: str) -> dict[str, list[str]]:
-    """Return the code spans of the first column of every table of docs/api.md, by heading."""
-    title, spans = "", {}
-    for line in page.splitlines():
-        if line.startswith("## "):
-            title = line.removeprefix("## ")
-        elif line.startswith("| "):
-            cell = re.split(r"(?<!\\) \| ", line)[0]
-            spans.setdefault(title, []).extend(SPAN.findall(cell))
-    return spans
+def sections(page: str, names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the public names by the headings of docs/api.md.
+
+    A name belongs where it begins a row of a table or, if it begins none, where it first occurs.
+    """
+    left = list(names)
+    titles = re.split(r"^## (.*)\n", page, flags=re.MULTILINE)[1:]
+    texts = dict(zip(titles[::2], titles[1::2], strict=True))
+    found: dict[str, list[str]] = {title: [] for title in texts}
+    for pattern in (r"^\| ((?:[^|\\]|\\.)*)", r"(?s)(.*)"):
+        for title, text in texts.items():
+            cells = re.findall(pattern, text, flags=re.MULTILINE)
+            spans = [span for cell in cells for span in SPAN.findall(cell)]
+            for name in (f"metaspan.{re.match(r'[a-zA-Z_.]*', span)[0]}" for span in spans):
+                if name in left:
+                    left.remove(name)
+                    found[title].append(name)
+    if left:
+        sys.exit(f"docs/api.md must name these public names: {', '.join(left)}")
+    return found
 
 
-def public_names() -> dict[str, Any]:
-    """Return all public names with their modules; a submodule has pages for its own names."""
-    return {
-        f"{prefix}.{name}": (module, name)
-        for prefix, module in MODULES.items()
-        for name in module.__all__
-        if not inspect.ismodule(getattr(module, name))
-    }
+def public_names() -> dict[str, tuple[ModuleType, str]]:
+    """Return all public names with their modules.
+
+    A submodule has names of its own, and an object with several names is documented under the
+    first one.
+    """
+    names: dict[str, tuple[ModuleType, str]] = {}
+    seen: set[int] = set()
+    for prefix, module in MODULES.items():
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if not inspect.ismodule(thing) and id(thing) not in seen:
+                seen.add(id(thing))
+                names[f"{prefix}.{name}"] = module, name
+    return names
+
+
+def page_of(name: str, names: Iterable[str]) -> str:
+    """Return the file name of a public name's page, which differs from others in more than case."""
+    same = [other for other in names if other.lower() == name.lower()]
+    return f"{name}-class" if len(same) > 1 and name == min(same) else name
 
 
 def write_reference(out: Path) -> None:
     """Write a page for every public name, and the list of them in the sections of docs/api.md."""
     names = public_names()
-    spans = sections((ROOT / "docs/api.md").read_text(encoding="utf-8"))
-    listed: dict[str, list[str]] = {}
-    for title, words in spans.items():
-        roots = [re.match(r"[\w.]*", word)[0] for word in words]
-        full = [f"metaspan.{root}" for root in roots if f"metaspan.{root}" in names]
-        listed[title] = [n for n in dict.fromkeys(full) if not any(n in o for o in listed.values())]
-    missing = names.keys() - {name for titles in listed.values() for name in titles}
-    # A name of a submodule that the package has too is documented once more, where it is defined.
-    listed["Other names"] = sorted(missing)
     parts = [heading("Reference", "="), "Every public name, from its docstring.\n"]
-    for title, of_title in listed.items():
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    for title, of_title in sections(page, names).items():
         if of_title:
             rows = "".join(f"   {name}\n" for name in of_title)
             parts.append(f"{heading(title, '-')}\n.. autosummary::\n   :nosignatures:\n\n{rows}")
-    pages = "".join(f"   {name}\n" for name in names)
+    pages = "".join(f"   {name} <{page_of(name, names)}>\n" for name in names)
     parts.append(f".. toctree::\n   :hidden:\n\n{pages}")
     write(out / "docs/reference/index.rst", "\n".join(parts))
     for full, (module, name) in names.items():
         prefix = full.rpartition(".")[0]
         text = f"{heading(full, '=')}\n.. currentmodule:: {prefix}\n\n{entry(module, name)}"
-        write(out / f"docs/reference/{full}.rst", text)
+        write(out / f"docs/reference/{page_of(full, names)}.rst", text)
 
 
 def main() -> None:
-    if len(sys.argv) != 2:  # noqa: PLR2004
+    if len(sys.argv) != 2:
         sys.exit("usage: python docs/_site/assemble.py FOLDER")
     out = Path(sys.argv[1])
     write_pages(out)
