@@ -1,4 +1,8 @@
-"""Plots the distance to the true subspace over rounds, for the paper's methods and average risk."""
+"""Train by five methods.
+
+The picture shows the distance to the true subspace over rounds, for the four methods of the paper
+and average risk. The curves of the four methods coincide.
+"""
 
 import metaspan as ms
 

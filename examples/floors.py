@@ -1,9 +1,10 @@
-"""Compare predicted floors and boundaries with runs of the collapsed engine.
+"""Check floors and boundaries.
 
-The first table compares the floor with the root mean square tangent of the principal angles, over
-late rounds and trials. The second table compares the boundary with the step size beyond which half
-of the trials diverge, which is found by bisection. The third table compares the number of tasks a
-round that a floor of 0.01 needs with the number that the scale sqrt(d k / (n m_out)) suggests.
+The script compares predictions of theory with runs of the collapsed engine. The first table
+compares the floor with the root mean square tangent of the principal angles, over late rounds and
+trials. The second table compares the boundary with the step size beyond which half of the trials
+diverge, which is found by bisection. The third table compares the number of tasks a round that a
+floor of 0.01 needs with the number that the scale sqrt(d k / (n m_out)) suggests.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import metaspan as ms
 
@@ -141,6 +143,19 @@ def tasks_for(target, law, steps, m_in, m_out):
     return high
 
 
+def draw(floors):
+    """Draw simulated floors against predicted ones, with the line on which they are equal."""
+    figure = Figure(figsize=(4.8, 4.0), layout="constrained")
+    ax = figure.add_subplot(xscale="log", yscale="log")
+    predicted, simulated, errors = zip(*floors, strict=True)
+    ends = (0.8 * min(predicted), 1.25 * max(predicted))
+    ax.plot(ends, ends, color="0.6", lw=1, label="equal")
+    ax.errorbar(predicted, simulated, 2 * np.array(errors), fmt="o", ms=5, label="a setting")
+    ax.set(xlabel="predicted floor of tan", ylabel="simulated floor of tan, two standard errors")
+    ax.legend(frameon=False)
+    figure.savefig("floors.png", dpi=200)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer settings, rounds and trials")
@@ -148,11 +163,14 @@ def main():
 
     head = "| method | heads | d | k | n | m_in/m_out | noise | alpha | beta |"
     print(f"{head} floor | simulated | ratio |")
+    floors = []
     for setting, share in FLOORS[1:8:3] if quick else FLOORS:
         effort = (3, 2) if quick else (8, 4)
         beta, predicted, simulated, error = compare_floor(setting, share, *effort)
         shown = f"{predicted:.4f} | {simulated:.4f} ± {error:.4f} | {simulated / predicted:.3f} |"
         print(f"{setting} | {beta:.4f} | {shown}", flush=True)
+        floors.append((predicted, simulated, error))
+    draw(floors)
 
     print(f"\n{head} simulated | ratio |")
     for setting in BOUNDARIES[:1] if quick else BOUNDARIES:

@@ -1,14 +1,16 @@
-"""Identify a linear system of low rank from its trajectories, with many lags and few samples.
+"""Identify a linear system.
 
-The next state is a linear combination of the last p states plus noise, x[t+1] = A [x[t]; ...;
-x[t-p+1]] + e[t], and the matrix A (d, p d) has the rank r. Every coordinate of the next state is a
-task. All tasks have the same features, the p d coordinates of the lagged states, and the vectors of
-their p d coefficients share a subspace of r dimensions. The printed tables show how the relative
-error of A depends on the number of samples, the number of trajectories and the rank, and how it
-grows if the model has fewer lags than the system.
+The system has low rank and many lags, and is identified from trajectories with few samples. The
+next state is a linear combination of the last p states plus noise, x[t+1] = A [x[t]; ...; x[t-p+1]]
++ e[t], and the matrix A (d, p d) has the rank r. Every coordinate of the next state is a task. All
+tasks have the same features, the p d coordinates of the lagged states, and the vectors of their p d
+coefficients share a subspace of r dimensions. The printed tables show how the relative error of A
+depends on the number of samples, the number of trajectories and the rank, and how it grows if the
+model has fewer lags than the system.
 """
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import metaspan as ms
 
@@ -57,8 +59,10 @@ def errors(steps, trajectories=1, rank=r, lags=p, estimators=ESTIMATORS):
 
 names = ("least squares", *ESTIMATORS)
 print(f"{'relative error of A':<24}" + "".join(f"{name:>15}" for name in names))
-for steps in (100, 200, 400, 800):
+lengths, rows = (100, 200, 400, 800), []
+for steps in lengths:
     row = errors(steps)
+    rows.append(row)
     print(f"{f'one trajectory, T = {steps}':<24}" + "".join(f"{value:>15.3f}" for value in row))
 for trajectories in (1, 4, 16):
     row = errors(100, trajectories=trajectories)
@@ -73,3 +77,13 @@ for lags in (1, 2, 3):
 
 _, iterated = errors(400, estimators=["meta-sp"])
 print(f"T = 400, Meta Subspace Pursuit: {iterated:.3f}, which takes hundreds of iterations")
+
+figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+ax = figure.add_subplot(xscale="log", yscale="log")
+for name, values in zip(names, zip(*rows, strict=True), strict=True):
+    ax.plot(lengths, values, marker="o", label=name)
+ax.set(xlabel="length T of one trajectory", ylabel="relative error of A")
+ax.set_xticks(lengths, [str(steps) for steps in lengths], minor=False)
+ax.minorticks_off()
+ax.legend(frameon=False)
+figure.savefig("long_context.png", dpi=200)

@@ -1,9 +1,10 @@
-"""Train for a thousand rounds in a million dimensions, with new samples every round.
+"""Train in a million dimensions.
 
-Each round has 2,000 tasks with 5,025 samples of a million features, which would be 80 terabytes of
-numbers. The samples are never drawn: the package draws only those sums over the samples that a
-round needs, from their exact distribution, in which d is only a parameter. For comparison, the
-script times such a round on drawn samples, at a size at which the samples fit in memory.
+The run has a thousand rounds, with new samples in every round. Each round has 2,000 tasks with
+5,025 samples of a million features, which would be 80 terabytes of numbers. The samples are never
+drawn: the package draws only those sums over the samples that a round needs, from their exact
+distribution, in which d is only a parameter. For comparison, the script times such a round on drawn
+samples, at a size at which the samples fit in memory.
 """
 
 import time

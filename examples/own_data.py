@@ -1,9 +1,10 @@
-"""Train on your own fixed samples, and evaluate the representation on held-out tasks.
+"""Train on data of your own.
 
-Replace the arrays X (n, m, d) and y (n, m) by your own, or pass lists with one array for each task.
-The example has 12,000 samples, forty times as many as the d k = 300 unknowns of the representation.
-If there were fewer samples than unknowns, the training loss would still fall, but the error on new
-tasks would not.
+The samples are fixed, and the representation is evaluated on held-out tasks. Replace the arrays X
+(n, m, d) and y (n, m) by your own, or pass lists with one array for each task. The example has
+12,000 samples, forty times as many as the d k = 300 unknowns of the representation. If there were
+fewer samples than unknowns, the training loss would still fall, but the error on new tasks would
+not.
 """
 
 import numpy as np

@@ -1,13 +1,16 @@
-"""Run plans of `ms.plan`, and compare dist at their ends with the prediction.
+"""Run plans.
 
-The settings vary the dimension, the rank, the noise, the covariance and mean of the heads, the
-numbers of samples, the target, the start and the method. They were written down after the planner
-was tuned on other settings, and before any of them was planned or run. The error of a mean over
-trials is one standard error.
+The script runs plans of `ms.plan`, and compares dist at their ends with the prediction. The
+settings vary the dimension, the rank, the noise, the covariance and mean of the heads, the numbers
+of samples, the target, the start and the method. They were written down after the planner was tuned
+on other settings, and before any of them was planned or run. The error of a mean over trials is one
+standard error.
 """
 
 import argparse
 import math
+
+from matplotlib.figure import Figure
 
 import metaspan as ms
 
@@ -66,6 +69,19 @@ def describe(tasks, options):
     return ", ".join(words)
 
 
+def draw(ends):
+    """Draw dist at the ends of runs against the prediction, with the line of equal values."""
+    figure = Figure(figsize=(4.8, 4.0), layout="constrained")
+    ax = figure.add_subplot(xscale="log", yscale="log")
+    planned, simulated, errors = zip(*ends, strict=True)
+    line = (0.8 * min(planned), 1.25 * max(planned))
+    ax.plot(line, line, color="0.6", lw=1, label="equal")
+    ax.errorbar(planned, simulated, [2 * e for e in errors], fmt="o", ms=5, label="a plan")
+    ax.set(xlabel="planned dist", ylabel="dist at the end of the run, two standard errors")
+    ax.legend(frameon=False)
+    figure.savefig("planned_runs.png", dpi=200)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="four settings, two trials")
@@ -74,6 +90,7 @@ def main():
     trials = 2 if arguments.quick else 8
     print("| setting | n | m_in + m_out | rounds | samples | planned | simulated | ratio |")
     print("|---|---|---|---|---|---|---|---|")
+    points = []
     for tasks, options in settings:
         planned = ms.plan(tasks, **options)
         run = planned.train(tasks, trials=trials, record_every=planned.rounds)
@@ -85,6 +102,8 @@ def main():
             f"{ends.mean():.4f} ± {error:.4f} | {ends.mean() / planned.dist:.3f} |",
             flush=True,
         )
+        points.append((planned.dist, ends.mean(), error))
+    draw(points)
 
 
 if __name__ == "__main__":

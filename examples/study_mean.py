@@ -1,8 +1,9 @@
-"""Study the effect of a nonzero mean of the heads on ANIL, MAML and average risk.
+"""Study heads with a mean.
 
-Heads are distributed as N(mean * 1, I). The step sizes are smaller for a larger mean, and the
-number of rounds is larger, so that all runs have the same alpha * beta * rounds. By (22), all runs
-would then end at the same dist. All methods train on the same tasks.
+The study varies the mean of the heads, for ANIL, MAML and average risk. Heads are distributed as
+N(mean * 1, I). The step sizes are smaller for a larger mean, and the number of rounds is larger, so
+that all runs have the same alpha * beta * rounds. By (22), all runs would then end at the same
+dist. All methods train on the same tasks.
 """
 
 import argparse

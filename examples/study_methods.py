@@ -1,5 +1,6 @@
-"""Compare estimators and meta-learning on the same tasks, and with the Cramer-Rao line.
+"""Study estimators and methods.
 
+The study compares estimators and meta-learning on the same tasks, and with the Cramer-Rao line.
 Every task has 25 samples, of which 13 are the inner set of FO-ANIL; all methods use all samples of
 the n tasks. The step size of FO-ANIL suits noisy samples, and its rounds end when dist no longer
 falls. To leading order, the line is the least error of any unbiased estimator; the table of tan^2

@@ -1,7 +1,8 @@
-"""Study the rate of convergence, which depends on the diversity mu^2 of the heads and not on d.
+"""Study the rate of convergence.
 
-On population losses, each round multiplies dist by 1 - alpha beta mu^2, (22), for any d. From a
-random start, dist decreases only after a number of rounds that grows like log(d k) / mu^2.
+The rate depends on the diversity mu^2 of the heads, and not on d. On population losses, each round
+multiplies dist by 1 - alpha beta mu^2, (22), for any d. From a random start, dist decreases only
+after a number of rounds that grows like log(d k) / mu^2.
 """
 
 import argparse

@@ -1,10 +1,11 @@
-"""Study the floor of dist against d, k, n and m_out, up to a million dimensions.
+"""Study the floor.
 
-On fresh samples and with constant step sizes, dist levels off at a floor. By theory, the floor is
-proportional to sqrt(d k / (n m_out)), the square root of the number of unknowns divided by the
-number of outer samples in a round. This study measures the floor in 300 cells. The outer sets are
-so large that runs at d = 10^6 end well below dist = 1. The inner sets are larger for larger k, so
-that all heads are estimated equally well.
+The study varies d, k, n and m_out, up to a million dimensions. On fresh samples and with constant
+step sizes, dist levels off at a floor. By theory, the floor is proportional to sqrt(d k / (n
+m_out)), the square root of the number of unknowns divided by the number of outer samples in a
+round. This study measures the floor in 300 cells. The outer sets are so large that runs at d = 10^6
+end well below dist = 1. The inner sets are larger for larger k, so that all heads are estimated
+equally well.
 """
 
 import argparse

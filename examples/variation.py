@@ -1,7 +1,8 @@
-"""Vary the example `first.py`: what does a larger dimension cost, up to 10^12 features?
+"""Vary the dimension.
 
-From a random start, dist begins to decrease after a number of rounds that grows like log(d). After
-this delay, dist decreases at the same rate for every d. The time of a round does not depend on d.
+What does a larger dimension cost in the example `first.py`, up to 10^12 features? From a random
+start, dist begins to decrease after a number of rounds that grows like log(d). After this delay,
+dist decreases at the same rate for every d. The time of a round does not depend on d.
 """
 
 import metaspan as ms
