@@ -1,6 +1,7 @@
 """Renders the figures of a run as a page: `python -m bench.render FIGURES.jsonl FOLDER`.
 
-The command writes `bench.md`, `figures/roofline.png` and `figures/collapsed.png` into the folder.
+The command writes `bench.md` into the folder, and `roofline.png`, `peers.png` and `collapsed.png`
+into its folder `figures`.
 If a figure was measured more than once, the last value counts.
 """
 
@@ -13,7 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from bench import roofline, scaling
+from bench import against, roofline, scaling
 from bench.harness import show
 
 Record = dict[str, Any]
@@ -63,6 +64,7 @@ Bytes and flops are those of the floor.
 Open markers: FO-ANIL; filled markers: MAML.*"""
 
 
+PEERS = "![Time of a round in NumPy, JAX and PyTorch, metaspan = 1](figures/peers.png)"
 COLLAPSED = """\
 ![Time of a round against n, a straight line, and against d, level](figures/collapsed.png)"""
 
@@ -98,7 +100,8 @@ def page(records: list[Record]) -> str:
 def _drawing(bench: str, records: list[Record]) -> list[str]:
     """Return the lines of a section that show its drawing and the caption."""
     if bench == "arrays":
-        return [ROOFLINE]
+        compared = against.words(records)
+        return [*([PEERS, compared] if compared else []), ROOFLINE]
     caption = scaling.words(records) if bench == "collapsed" else ""
     return [COLLAPSED, caption] if caption else []
 
@@ -172,6 +175,7 @@ def main() -> int:
     points = [record for record in records if record["flops"] and record["cores"] == cores]
     roofline.draw(points, best, arguments.folder / "figures" / "roofline.png")
     collapsed = [record for record in records if record["bench"] == "collapsed"]
+    against.draw(records, arguments.folder / "figures" / "peers.png")
     scaling.draw(collapsed, arguments.folder / "figures" / "collapsed.png")
     return 0
 
