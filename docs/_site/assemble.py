@@ -75,7 +75,9 @@ def write(path: Path, text: str) -> None:
 def write_pages(out: Path) -> None:
     """Write the Markdown pages, the figures and what Sphinx needs to read them."""
     for path in (ROOT / "docs").glob("*.md"):
-        write(out / "docs" / path.name, with_site_links(path.read_text(encoding="utf-8"), "docs"))
+        text = with_site_links(path.read_text(encoding="utf-8"), "docs")
+        text = with_reference_links(text) if path.name == "api.md" else text
+        write(out / "docs" / path.name, text)
     for name, page in PAGES.items():
         text = with_site_links((ROOT / name).read_text(encoding="utf-8"), "")
         write(out / (name if name == "README.md" else f"docs/{page}"), text)
@@ -174,6 +176,21 @@ def page_of(name: str, names: Iterable[str]) -> str:
     """Return the file name of a public name's page, which differs from others in more than case."""
     same = [other for other in names if other.lower() == name.lower()]
     return f"{name}-class" if len(same) > 1 and name == min(same) else name
+
+
+def with_reference_links(text: str) -> str:
+    """Return docs/api.md with links from the names that begin rows of its tables to their pages."""
+    names = public_names()
+
+    def link(match: re.Match[str]) -> str:
+        full = f"metaspan.{re.match(r'[a-zA-Z_.]*', match[1])[0]}"
+        page = f"reference/{page_of(full, names)}.rst"
+        return f"[{match[0]}]({page})" if full in names else match[0]
+
+    def row(match: re.Match[str]) -> str:
+        return SPAN.sub(link, match[0])
+
+    return re.sub(r"^\| (?:[^|\\]|\\.)*", row, text, flags=re.MULTILINE)
 
 
 def write_reference(out: Path) -> None:
