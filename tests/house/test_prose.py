@@ -7,7 +7,7 @@ import sys
 import pytest
 
 PAGES = ("*.md", "docs/**/*.md")
-PYTHON = ("python/**/*.py*", "tests/**/*.py", "bench/**/*.py", "examples/**/*.py")
+PYTHON = ("python/**/*.py*", *(f"{f}/**/*.py" for f in ("tests", "bench", "examples", "docs")))
 BE = "(?:is|are|was|were|be|been)"
 # What no sentence contains, and what to write instead. A space stands for any white space, the end
 # of a line included.

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 CPP = ("cpp/**/*.hpp", "cpp/**/*.cpp", "cpp/**/*.cu", "cpp/**/*.cuh", "cpp/**/*.h")
-SOURCES = (*CPP, "python/**/*.py", "tests/**/*.py", "bench/**/*.py")
+SOURCES = (*CPP, *(f"{f}/**/*.py" for f in ("python", "tests", "bench", "docs")))
 
 
 def lines(house, path):
