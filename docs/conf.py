@@ -58,7 +58,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",
     "image_scrapers": (pictures.scrape,),
     "reset_argv": pictures.arguments,
-    "reset_modules": ("matplotlib",),
+    "reset_modules": ("matplotlib", pictures.remember),
     "abort_on_example_error": True,
     "only_warn_on_example_error": False,
     "download_all_examples": False,

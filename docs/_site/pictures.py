@@ -10,11 +10,23 @@ from sphinx_gallery.scrapers import figure_rst
 
 STORED = Path(__file__).parents[1] / "figures"  # pictures of full runs
 
+seen: dict[Path, int] = {}  # pictures that exist, and when they changed
+
 
 def arguments(gallery: Any, script_vars: dict[str, Any]) -> list[str]:
     """Return the arguments of an example: `--quick` where the example knows this option."""
     text = Path(script_vars["src_file"]).read_text(encoding="utf-8")
     return ["--quick"] if '"--quick"' in text else []
+
+
+def times(folder: Path) -> dict[Path, int]:
+    """Return the PNG files of a folder, at any depth, with the times of their last change."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+
+
+def remember(gallery_conf: dict[str, Any], example: str) -> None:
+    """Note which pictures there are before an example runs, for `scrape`."""
+    seen.update(times(Path(example).parent))
 
 
 def scrape(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
@@ -23,10 +35,8 @@ def scrape(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any])
     A picture of the same name in `docs/figures` is that of a full run, and takes the place of the
     picture of a quick run.
     """
-    seen = gallery_conf.setdefault("metaspan_seen", {})
     shown = []
-    for path in sorted(Path(block_vars["src_file"]).parent.rglob("*.png")):
-        changed = path.stat().st_mtime_ns
+    for path, changed in sorted(times(Path(block_vars["src_file"]).parent).items()):
         if seen.get(path) == changed:
             continue
         seen[path] = changed
