@@ -8,6 +8,7 @@ from typing import Any
 
 from sphinx_gallery.scrapers import figure_rst
 
+EXAMPLES = Path(__file__).parents[2] / "examples"  # where the gallery runs them
 STORED = Path(__file__).parents[1] / "figures"  # pictures of full runs
 
 seen: dict[Path, int] = {}  # pictures that exist, and when they changed
@@ -19,14 +20,14 @@ def arguments(gallery: Any, script_vars: dict[str, Any]) -> list[str]:
     return ["--quick"] if '"--quick"' in text else []
 
 
-def times(folder: Path) -> dict[Path, int]:
-    """Return the PNG files of a folder, at any depth, with the times of their last change."""
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+def times() -> dict[Path, int]:
+    """Return the PNG files that examples have written, with the times of their last change."""
+    return {path: path.stat().st_mtime_ns for path in EXAMPLES.rglob("*.png")}
 
 
 def remember(gallery_conf: dict[str, Any], example: str) -> None:
     """Note which pictures there are before an example runs, for `scrape`."""
-    seen.update(times(Path(example).parent))
+    seen.update(times())
 
 
 def scrape(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
@@ -36,7 +37,7 @@ def scrape(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any])
     picture of a quick run.
     """
     shown = []
-    for path, changed in sorted(times(Path(block_vars["src_file"]).parent).items()):
+    for path, changed in sorted(times().items()):
         if seen.get(path) == changed:
             continue
         seen[path] = changed
