@@ -21,7 +21,8 @@ from types import ModuleType
 import metaspan as ms
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = {"metaspan": ms, "metaspan.theory": ms.theory, "metaspan.study": ms.study}
+PARTS = {name: getattr(ms, name) for name in ms.__all__}
+MODULES = {"metaspan": ms} | {f"metaspan.{n}": m for n, m in PARTS.items() if inspect.ismodule(m)}
 PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",

@@ -18,7 +18,8 @@ from urllib.parse import unquote, urlsplit
 import metaspan as ms
 
 LIMIT = 1_000_000  # bytes of a page without its pictures
-MODULES = {"metaspan": ms, "metaspan.theory": ms.theory, "metaspan.study": ms.study}
+PARTS = {name: getattr(ms, name) for name in ms.__all__}
+MODULES = {"metaspan": ms} | {f"metaspan.{n}": m for n, m in PARTS.items() if inspect.ismodule(m)}
 # Attributes by which a page loads a file when it opens; a link of these kinds loads nothing.
 LOADS = {"src", "srcset", "data", "poster", "background"}
 IDLE = {"canonical", "index", "search", "next", "prev", "up", "top", "author", "copyright"}

@@ -8,15 +8,8 @@ import pytest
 import metaspan as ms
 
 SHEET = "body { background: url('ground.png'); }"
-NAMES = [
-    f"{prefix}.{name}"
-    for prefix, module in (
-        ("metaspan", ms),
-        ("metaspan.theory", ms.theory),
-        ("metaspan.study", ms.study),
-    )
-    for name in module.__all__
-]
+MODULES = {"metaspan": ms, "metaspan.theory": ms.theory, "metaspan.study": ms.study}
+NAMES = [f"{prefix}.{name}" for prefix, module in MODULES.items() for name in module.__all__]
 
 
 @pytest.fixture(scope="module")
