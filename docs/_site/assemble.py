@@ -129,8 +129,11 @@ def entry(module: ModuleType, name: str) -> str:
     if inspect.isclass(thing) and issubclass(thing, BaseException):
         return f".. autoexception:: {name}\n   :members:\n"
     if inspect.isclass(thing):
-        bases = "object, tuple, str, int, float, Enum, Protocol"
-        return f".. autoclass:: {name}\n   :members:\n   :inherited-members: {bases}\n"
+        bases = (cls for cls in thing.__mro__ if not cls.__module__.startswith("metaspan"))
+        others = ", ".join(cls.__name__ for cls in bases)
+        text = f".. autoclass:: {name}\n   :members:\n   :inherited-members: {others}\n"
+        requests = [member for member in dir(thing) if re.fullmatch(r"set_\w+_request", member)]
+        return text + (f"   :exclude-members: {', '.join(requests)}\n" if requests else "")
     return f".. autofunction:: {name}\n" if callable(thing) else f".. autodata:: {name}\n"
 
 
@@ -165,7 +168,7 @@ def public_names() -> dict[str, tuple[ModuleType, str]]:
     names: dict[str, tuple[ModuleType, str]] = {}
     seen: set[int] = set()
     for prefix, module in MODULES.items():
-        for name in module.__all__:
+        for name in [*module.__all__, *getattr(module, "_LAZY", ())]:
             thing = getattr(module, name)
             if not inspect.ismodule(thing) and id(thing) not in seen:
                 seen.add(id(thing))

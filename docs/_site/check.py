@@ -136,7 +136,7 @@ def check_names(root: Path) -> list[str]:
     objects = [
         (f"{prefix}.{name}", getattr(module, name))
         for prefix, module in MODULES.items()
-        for name in module.__all__
+        for name in [*module.__all__, *getattr(module, "_LAZY", ())]
         if not inspect.ismodule(getattr(module, name))
     ]
     known = {id(thing) for name, thing in objects if name in documented}

@@ -9,7 +9,11 @@ import metaspan as ms
 
 SHEET = "body { background: url('ground.png'); }"
 MODULES = {"metaspan": ms, "metaspan.theory": ms.theory, "metaspan.study": ms.study}
-NAMES = [f"{prefix}.{name}" for prefix, module in MODULES.items() for name in module.__all__]
+NAMES = [
+    f"{prefix}.{name}"
+    for prefix, module in MODULES.items()
+    for name in [*module.__all__, *getattr(module, "_LAZY", ())]
+]
 
 
 @pytest.fixture(scope="module")
