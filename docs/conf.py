@@ -35,7 +35,6 @@ suppress_warnings = ["config.cache"]
 default_role = "literal"
 autosummary_generate = False
 autodoc_typehints = "none"
-autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 numpydoc_validation_checks = set()
 
