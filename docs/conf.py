@@ -55,6 +55,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
+    "ignore_pattern": r"flights_data\.py$",  # a module that an example imports
     "image_scrapers": (pictures.scrape,),
     "reset_argv": pictures.arguments,
     "reset_modules": ("matplotlib", pictures.remember),
