@@ -33,6 +33,7 @@ suppress_warnings = ["config.cache"]
 
 # Docstrings: a single backtick marks code.
 default_role = "literal"
+smartquotes = False  # which make a dash of the two hyphens of an option
 autosummary_generate = False
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
