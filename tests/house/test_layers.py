@@ -51,10 +51,13 @@ ROOMS = (
     {"study.figures"},
     {"study.report"},
     {"study"},
+    {"explore"},
     {"cli"},
     {"__init__", "__main__"},
 )
-OPTIONAL = {"matplotlib", "pandas", "tqdm", "scipy", "sklearn", "threadpoolctl"}
+OPTIONAL = {
+    *("bokeh", "matplotlib", "pandas", "scipy", "sklearn", "threadpoolctl", "tornado", "tqdm"),
+}
 # The package imports these rooms when their names are first used; they need a package throughout.
 LAZY = {"people": "sklearn"}
 

@@ -1,0 +1,1 @@
+r"""A page in the browser on which sliders set a run, and curves are drawn beside the theory."""
