@@ -3,7 +3,7 @@ r"""MAML and ANIL on multi-task linear representation learning, at very large di
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import study, theory
+from . import explore, study, theory
 from ._load import core as _core
 from .active import Active, active
 from .build import show_config
@@ -127,6 +127,7 @@ __all__ = [
     "diversity",
     "estimate",
     "evaluate",
+    "explore",
     "fit",
     "load",
     "log_range",

@@ -6,11 +6,13 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
 from typing import NoReturn
 
 from ._support import progress
+from .explore.command import add_parser as add_explore
+from .explore.command import explore_command
 from .study.commands import add_parser, study_command
 
 UNEXPECTED, USAGE, INTERRUPTED = 1, 2, 130
@@ -48,11 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     chosen = _parser().parse_args(arguments)
     try:
-        if chosen.command == "info":
-            return _info()
-        if chosen.command == "study":
-            return study_command(chosen)
-        return _reproduce(chosen)
+        return COMMANDS[chosen.command](chosen)
     except KeyboardInterrupt:
         print("metaspan: interrupted; finished work is kept", file=sys.stderr)
         return INTERRUPTED
@@ -90,11 +88,12 @@ def _parser() -> Parser:
     )
     make.add_argument("--list", action="store_true", help="list the panels and exit")
     add_parser(commands)
+    add_explore(commands)
     commands.add_parser("info", help="print version, build and machine: what a quoted run needs")
     return parser
 
 
-def _info() -> int:
+def _info(_: argparse.Namespace) -> int:
     from .build import show_config  # noqa: PLC0415
 
     print(show_config())
@@ -146,3 +145,11 @@ class _Lines:
         print(line, flush=True)
 
     def close(self) -> None: ...
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "info": _info,
+    "study": study_command,
+    "reproduce": _reproduce,
+    "explore": explore_command,
+}

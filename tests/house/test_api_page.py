@@ -11,7 +11,7 @@ import pytest
 import metaspan as ms
 from metaspan import cli
 
-MODULES = {"": ms, "study": ms.study, "theory": ms.theory}
+MODULES = {"": ms, "explore": ms.explore, "study": ms.study, "theory": ms.theory}
 STANDS_FOR = {"tasks": ms.LinearTasks, "batch": ms.TaskBatch, "result": ms.Result, "r": ms.Result}
 STEPS = {"alpha", "beta", "inner_steps"}  # of methods given by name
 
