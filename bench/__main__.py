@@ -46,6 +46,7 @@ PARTS = {
     "estimate-two": Part("bench_estimate", "run", 2),
     "people": Part("bench_people", "fit", 2),
     "estimators-law": Part("bench_estimators_law", "run", 2),
+    "explore": Part("bench_explore", "run", 2),
     "studies-overhead": Part("bench_studies", "overhead", 1),
     "studies-processes": Part("bench_studies", "processes", 2),
     "studies-opening": Part("bench_studies", "opening", 2),
