@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._load import core
 from ._support import check
+from ._support.numbers import with_error
 from ._support.types import F64
 from .config.devices import DEVICES
 from .gradients import stacked_factors
@@ -63,7 +64,9 @@ class Risk:
     exact: bool
 
     def __str__(self) -> str:
-        return f"{self.mean:.4g} " + ("exact" if self.exact else f"+- {self.standard_error:.2g}")
+        if self.exact:
+            return f"{self.mean:.4g} exact"
+        return with_error(self.mean, self.standard_error)
 
 
 UNKNOWN = Risk(mean=math.nan, standard_error=math.nan, exact=False)

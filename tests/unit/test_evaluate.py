@@ -231,7 +231,9 @@ def test_an_evaluation_prints_as_a_table():
         name.replace("_", " ") for name in LEARNERS
     ]
     assert lines[1].endswith(f"{found.mean:.4g} exact")
-    assert lines[3].endswith(f"{found.ridge.mean:.4g} +- {found.ridge.standard_error:.2g}")
+    mean, error = found.ridge.mean, found.ridge.standard_error
+    places = 1 - math.floor(math.log10(error))
+    assert lines[3].endswith(f" {mean:.{places}f} +- {error:.{places}f}")
     assert (found.mean, found.standard_error) == (found.adapted.mean, 0.0)
 
 
