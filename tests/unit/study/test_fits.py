@@ -235,7 +235,7 @@ def test_formulas_show_numbers_to_the_width_of_their_intervals():
     law = dataclasses.replace(law, name="logarithm", b=-3.14159, b_interval=(-4.5, -2))
     assert law.formula == "y = 0.52 - 3.1 log x [-4.5, -2.0]"
     law = dataclasses.replace(law, name="exponential", b=2e-9, b_interval=(1e-9, 3e-9))
-    assert law.formula == "y = 0.52 exp(2.0e-09 x) [1.0e-09, 3.0e-09]"
+    assert law.formula == "y = 0.52 exp(2.0e-9 x) [1.0e-9, 3.0e-9]"
 
 
 def test_an_exponential_may_start_anywhere_and_far_from_zero():

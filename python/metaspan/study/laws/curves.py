@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..._support.types import F64
-from .resampling import Replicates
+from .resampling import EXACT, Replicates
 
 FOLDS = 20  # largest number of folds; a fold holds out some neighbouring x
 BLOCK = 1 << 16  # largest number of entries in an array of the iteration
@@ -80,6 +80,36 @@ def fit_curve(name: str, data: Replicates) -> Fit:
     level, slope, middle = least_squares(name, v, weights, means)
     error = float(held_out_error(name, data, means)[0]) if v.size > 2 else math.nan
     return Fit(name=name, middle=float(middle[0]), level=level[0], slope=slope[0], held_out=error)
+
+
+def misfit_of(data: Replicates, predicted: F64, parameters: int) -> float:
+    r"""Compute the root mean square distance of the means from a fit, in standard errors.
+
+    The misfit is that of the classical test of a lack of fit, which compares two variances per
+    degree of freedom: the variance of the means about the fit, and the variance of the rows about
+    their means. The test needs more settings than parameters, with repeated rows.
+
+    Parameters
+    ----------
+    data : Replicates
+        The rows, grouped by setting.
+    predicted : ndarray of shape (settings,)
+        The fitted values of log y.
+    parameters : int
+        Number of parameters of the fit.
+
+    Returns
+    -------
+    float
+        The misfit, which is about 1 if the fit holds; NaN if the test is not possible.
+    """
+    settings = data.count.size
+    freedom = data.logs.size - settings
+    error = float((data.scatter**2).sum()) / freedom if freedom else 0.0
+    if settings <= parameters or error <= EXACT**2:
+        return math.nan
+    missed = float((data.count * (data.mean - predicted) ** 2).sum())
+    return math.sqrt(missed / (settings - parameters) / error)
 
 
 def abscissa(name: str, data: Replicates) -> F64:

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from ..._support import check
 from ..._support.types import F64
-from .curves import Fit, fit_curve, held_out_error
-from .laws import LEAST_TO_COMPARE, Law, Laws, Powers
+from .advice import TOO_FAR, advise, advise_powers, describe_misfit
+from .curves import Fit, fit_curve, held_out_error, misfit_of
+from .laws import LEAST_TO_COMPARE, Law, Laws, Powers, Solution
 from .resampling import (
     EXACT,
     LEAST_RESAMPLES,
@@ -24,7 +25,7 @@ from .resampling import (
     require_positive,
 )
 
-__all__ = ["LAWS", "Law", "Laws", "Powers", "fit_laws", "fit_powers"]
+__all__ = ["LAWS", "Law", "Laws", "Powers", "Solution", "fit_laws", "fit_powers"]
 
 
 LAWS = ("power", "exponential", "logarithm")
@@ -139,15 +140,18 @@ def fit_laws(
         moved[name] = data.mean + chance
     support = _count_support(order, data, moved[order[0]])
     compared = len(names) > 1 and at.size >= LEAST_TO_COMPARE
+    made = tuple(_make_law(fits[name], data, moved[name], band) for name in order)
+    best = fits[order[0]]
     return Laws(
-        laws=tuple(_make_law(fits[name], data, moved[name], band) for name in order),
+        laws=made,
         told_apart=compared and support[order[0]] >= band,
         support=support,
         band=band,
         rows=data.logs.size,
         distinct=at.size,
         left_out=data.left_out,
-        x_range=(float(at[0]), float(at[-1])),
+        x_range=made[0].x_range,
+        advice=_explain_misfit(best, data, made[0].misfit),
     )
 
 
@@ -225,15 +229,24 @@ def fit_powers(
     solve = np.linalg.pinv(offsets * weight) * weight.T
     level = data.count / data.logs.size
     exponents = solve @ data.mean
-    residuals = data.logs - np.repeat(level @ data.mean + offsets @ exponents, data.count)
+    predicted = level @ data.mean + offsets @ exponents
+    residuals = data.logs - np.repeat(predicted, data.count)
     drawn = data.mean + draw_deviations(
         data, residuals, len(names) + 1, band=band, resamples=resamples, seed=seed
     )
     slopes = drawn @ solve.T
     factor = float(np.exp(level @ data.mean - center @ exponents))
-    low, high = percentile_interval(drawn @ level - slopes @ center, band)
+    factors = drawn @ level - slopes @ center
+    low, high = percentile_interval(factors, band)
     total = float(((data.logs - data.logs.mean()) ** 2).sum())
     varies = total > EXACT**2 * data.logs.size
+    misfit = misfit_of(data, predicted, 1 + len(names))
+    advice = ""
+    if misfit > TOO_FAR:
+        advice = (
+            f"the product {describe_misfit(data, predicted, misfit, names)}: it is at most an "
+            f"approximation\nremedy: {advise_powers(names, data)}"
+        )
     return Powers(
         exponents=dict(zip(names, exponents.tolist(), strict=True)),
         intervals={name: percentile_interval(slopes[:, i], band) for i, name in enumerate(names)},
@@ -243,6 +256,23 @@ def fit_powers(
         band=band,
         rows=data.logs.size,
         left_out=data.left_out,
+        misfit=misfit,
+        ranges={
+            name: (float(column.min()), float(column.max()))
+            for name, column in zip(names, data.settings.T, strict=True)
+        },
+        resampled=np.column_stack([factors, slopes]),
+        advice=advice,
+    )
+
+
+def _explain_misfit(fit: Fit, data: Replicates, misfit: float) -> str:
+    """Say by how much a law misses the means, and what to do about it; empty if it does not."""
+    if not misfit > TOO_FAR:
+        return ""
+    missed = describe_misfit(data, fit.predict(data), misfit, ("x",))
+    return (
+        f"the {fit.name} {missed}: it is at most an approximation\nremedy: {advise(fit.name, data)}"
     )
 
 
@@ -261,18 +291,10 @@ def _check_laws(laws: Sequence[str]) -> tuple[str, ...]:
 def _make_law(fit: Fit, data: Replicates, moved: F64, band: float) -> Law:
     """Make a `Law` from a fit: compute the intervals of a and b, and the misfit to the means."""
     a, b = fit.parameters()
-    ends, b_ends = (percentile_interval(v, band) for v in fit.refit(moved, data).parameters())
+    refit = fit.refit(moved, data)
+    ends, b_ends = (percentile_interval(v, band) for v in refit.parameters())
     with np.errstate(over="ignore", under="ignore"):
         a, *a_ends = (a[0], *ends) if fit.name == "logarithm" else np.exp([a[0], *ends])
-    # The misfit is that of the classical test of a lack of fit, which compares two variances per
-    # degree of freedom: the variance of the means about the law, and the variance of the rows about
-    # their means. The test needs more than two x, with repeated rows.
-    freedom = data.logs.size - data.count.size
-    error = float((data.scatter**2).sum()) / freedom if freedom else 0.0
-    misfit = math.nan
-    if data.count.size > 2 and error > EXACT**2:
-        passed = float((data.count * (data.mean - fit.predict(data)) ** 2).sum())
-        misfit = math.sqrt(passed / (data.count.size - 2) / error)
     return Law(
         name=fit.name,
         a=float(a),
@@ -280,8 +302,11 @@ def _make_law(fit: Fit, data: Replicates, moved: F64, band: float) -> Law:
         a_interval=(float(a_ends[0]), float(a_ends[1])),
         b_interval=b_ends,
         held_out=fit.held_out,
-        misfit=misfit,
+        misfit=misfit_of(data, fit.predict(data), 2),
         center=fit.center,
+        band=band,
+        x_range=(float(data.settings[0, 0]), float(data.settings[-1, 0])),
+        resampled=np.stack([refit.level, refit.slope]),
     )
 
 

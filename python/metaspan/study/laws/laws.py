@@ -4,16 +4,70 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..._support import check
+from ..._support.numbers import rounded, with_interval
 from ..._support.types import F64
-from .resampling import EXACT, Interval, require_positive
+from .curves import bend
+from .resampling import EXACT, Interval, interval_ends, require_positive
 
 LEAST_TO_COMPARE = 4  # number of distinct x: two for the parameters, one to hold out, and one more
+
+
+LEAST_LOG = -750.0  # log y of a logarithm that is not positive; exp of it is 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    r"""The x at which a fitted law reaches a value of y; ``float`` gives x, ``print`` reports it.
+
+    Parameters
+    ----------
+    y : float
+        The value of y.
+    x : float
+        The value of x at which the fitted law equals y; it may overflow to infinity.
+    interval : tuple of float
+        Ends of the interval of x. If the interval of b contains 0, the law may reach y nowhere, and
+        the interval is the whole range of x. The ends are NaN if the law has no intervals.
+    band : float
+        Coverage of the interval.
+    x_range : tuple of float
+        Least and largest x that the law is fitted to.
+    name : str
+        Name of the variable x.
+    """
+
+    y: float
+    x: float
+    interval: Interval
+    band: float
+    x_range: Interval
+    name: str = "x"
+
+    @property
+    def extrapolated(self) -> bool:
+        """Whether x is outside the range that the law is fitted to."""
+        return not self.x_range[0] <= self.x <= self.x_range[1]
+
+    def __float__(self) -> float:
+        return self.x
+
+    def __str__(self) -> str:
+        text = f"{self.name} = {rounded(self.x, 4)}"
+        if all(math.isfinite(end) for end in self.interval):
+            text = f"{self.name} = {' '.join(with_interval(self.x, self.interval))}"
+        elif not any(math.isnan(end) for end in self.interval):
+            text += f" with an unbounded {100 * self.band:g} % interval"
+        text += f" for y = {rounded(self.y, 4)}"
+        if self.extrapolated:
+            low, high = (rounded(end, 4) for end in self.x_range)
+            text += f", outside the measured {self.name} = {low} .. {high}"
+        return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +92,14 @@ class Law:
     center : tuple of float
         A point (x, y) on the curve of the law. Predictions are computed from this point, since the
         parameter a may overflow.
+    band : float
+        Coverage of the intervals.
+    x_range : tuple of float
+        Least and largest x that the law is fitted to.
+    resampled : ndarray of shape (2, resamples)
+        For each resample, the logarithm of y at the x of `center`, and the slope there: b for a
+        power or an exponential, b / y for a logarithm. All entries are NaN if there are at most two
+        rows.
     """
 
     name: str
@@ -48,6 +110,9 @@ class Law:
     held_out: float
     misfit: float
     center: tuple[float, float]
+    band: float
+    x_range: Interval
+    resampled: F64 = field(repr=False, compare=False)
 
     def __call__(self, x: ArrayLike) -> F64:
         r"""Predict y.
@@ -75,16 +140,109 @@ class Law:
             return np.asarray(y0 * np.exp(self.b * np.log(at / x0)))
         return np.asarray(y0 + self.b * np.log(at / x0))
 
+    def interval(self, x: ArrayLike) -> tuple[F64, F64]:
+        r"""Compute the interval of the fitted y at each x; it covers the curve, not single runs.
+
+        Parameters
+        ----------
+        x : array_like, any shape
+            Values of the variable; positive unless the law is an exponential.
+
+        Returns
+        -------
+        low, high : ndarray, shape of `x`
+            Ends of the intervals, from the same resamples as the interval of b; NaN if there are at
+            most two rows. The ends for a logarithm are at least 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `x` does not hold real numbers, or if the law is a power or a logarithm and a value
+            in `x` is not positive.
+
+        Notes
+        -----
+        The interval is valid if the law holds, also where it is extrapolated. The time is
+        proportional to the number of resamples times the number of x.
+        """
+        at = check.reals("x", x)
+        if self.name != "exponential":
+            require_positive("x", at, f"for the law is a {self.name}")
+        level, slope = self.resampled
+        distance = np.array([self._distance(value) for value in at.ravel()])
+        low, high = np.empty(at.size), np.empty(at.size)
+        with np.errstate(over="ignore"):
+            for i, v in enumerate(distance):
+                logs = np.maximum(level + bend(self.name, slope * v), LEAST_LOG)
+                low[i], high[i] = np.exp(interval_ends(logs, self.band))
+        return low.reshape(at.shape), high.reshape(at.shape)
+
+    def solve(self, y: float) -> Solution:
+        r"""Find the x at which the fitted law reaches a value of y.
+
+        Parameters
+        ----------
+        y : float
+            The value of y; positive, or 0 for a logarithm.
+
+        Returns
+        -------
+        Solution
+            x with its interval; ``float`` gives x alone. The interval holds the x at which the laws
+            that are fitted to the resamples reach y. As for the parameters, it is valid if the law
+            holds, also beyond the measured x.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If y is not a finite number, is not positive although the law is, or if the law does not
+            vary with x.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from metaspan.study import fit_laws
+        >>> n = np.array([100, 200, 400, 800])
+        >>> law = fit_laws(n, 5 / np.sqrt(n))["power"]
+        >>> round(float(law.solve(0.05)))
+        10000
+        """
+        y = check.real("y", y)
+        if self.name != "logarithm" and y <= 0:
+            raise ValueError(f"y must be positive, for the law is a {self.name}; got {y:g}")
+        if self.b == 0.0:
+            raise ValueError("the law must vary with x to be solved; its b is 0")
+        x0, y0 = self.center
+        with np.errstate(all="ignore"):
+            if self.name == "logarithm":
+                steps, moved = (y - y0) / self.b, y * np.exp(-self.resampled[0]) - 1.0
+            else:
+                steps = (math.log(y) - math.log(y0)) / self.b
+                moved = math.log(y) - self.resampled[0]
+            moved = moved / self.resampled[1]
+            linear = self.name == "exponential"
+            x = float(x0 + steps if linear else x0 * np.exp(steps))
+            ends: Interval = (-math.inf if linear else 0.0, math.inf)
+            low, high = self.b_interval
+            if not low <= 0.0 <= high:
+                ends = interval_ends(x0 + moved if linear else x0 * np.exp(moved), self.band)
+        return Solution(y=y, x=x, interval=ends, band=self.band, x_range=self.x_range)
+
+    def _distance(self, x: float) -> float:
+        """Return v of x minus v of the center; v is x for an exponential, and otherwise log x."""
+        x0 = self.center[0]
+        return x - x0 if self.name == "exponential" else math.log(x) - math.log(x0)
+
     @property
     def formula(self) -> str:
         r"""The fitted law as a formula, with the interval of b in brackets."""
-        b, ends = _format_with_interval(self.b, self.b_interval)
+        (b, ends), a = with_interval(self.b, self.b_interval), rounded(self.a)
         if self.name == "power":
-            return f"y = {self.a:.3g} x^{b} {ends}"
+            return f"y = {a} x^{b} {ends}"
         if self.name == "exponential":
-            return f"y = {self.a:.3g} exp({b} x) {ends}"
+            return f"y = {a} exp({b} x) {ends}"
         sign, size = ("-", b[1:]) if b.startswith("-") else ("+", b)
-        return f"y = {self.a:.3g} {sign} {size} log x {ends}"
+        return f"y = {a} {sign} {size} log x {ends}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +268,9 @@ class Laws:
         without a value of y.
     x_range : tuple of float
         Least and largest x.
+    advice : str
+        If the first law misses the means of log y by more than 2 standard errors, by how much and
+        what to do about it; otherwise empty.
     """
 
     laws: tuple[Law, ...]
@@ -119,7 +280,8 @@ class Laws:
     rows: int
     distinct: int
     left_out: int
-    x_range: tuple[float, float]
+    x_range: Interval
+    advice: str = ""
 
     @property
     def best(self) -> Law:
@@ -133,6 +295,26 @@ class Laws:
                 return law
         known = check.words(law.name for law in self.laws)
         raise KeyError(f"name must be {known}; got {check.show(name)}")
+
+    def solve(self, y: float) -> Solution:
+        r"""Find the x at which the first law reaches a value of y; see `Law.solve`.
+
+        Parameters
+        ----------
+        y : float
+            The value of y; positive, or 0 for a logarithm.
+
+        Returns
+        -------
+        Solution
+            x with its interval.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `Law.solve` raises the error.
+        """
+        return self.best.solve(y)
 
     @property
     def rivals(self) -> tuple[Law, ...]:
@@ -164,29 +346,24 @@ class Laws:
                 line += f", least in {100 * self.support[law.name]:.3g} % of the resamples"
             lines.append(line.rstrip())
         lines.append(
-            f"{100 * self.band:g} % intervals of b; {self.rows} rows at {self.distinct} values of x"
-            + (f", {self.left_out} rows left out" if self.left_out else "")
+            f"{100 * self.band:g} % intervals of b; {self.rows:,} rows at {self.distinct:,} values "
+            f"of x{_left_out(self.left_out)}"
         )
-        # If the misfit is above 2, the scatter over seeds is so small that even the best law
-        # clearly misses the means. The intervals of the law, however, assume that the law is exact.
-        if self.best.misfit > 2:
-            lines.append(
-                f"{self.best.name} misses the means of log y by {self.best.misfit:.2g} standard "
-                "errors: it is at most an approximation"
-            )
+        if self.advice:
+            lines.append(self.advice)
         if len(self.laws) > 1 and not self.told_apart:
             lines.append(self._explain_rivals())
         return "\n".join(lines)
 
     def _explain_rivals(self) -> str:
         """Return a sentence that says why the laws are not told apart."""
-        low, high = self.x_range
+        low, high = (rounded(end, 4) for end in self.x_range)
         if self.distinct < LEAST_TO_COMPARE:
             return f"{self.distinct} values of x tell no laws apart: {LEAST_TO_COMPARE} are needed"
         names = [law.name for law in self.rivals]
         errors = _join([_format_error(law.held_out) for law in self.rivals])
         return (
-            f"x = {low:g} .. {high:g} cannot tell {names[0]} from {_join(names[1:], 'or')}: "
+            f"x = {low} .. {high} cannot tell {names[0]} from {_join(names[1:], 'or')}: "
             f"held-out errors {errors}"
         )
 
@@ -210,6 +387,16 @@ class Powers:
         Coverage of the intervals.
     rows, left_out : int
         Number of rows that were used, and number of rows without a value of y.
+    misfit : float
+        Root mean square distance between the logarithm of the product and the means of log y, as
+        for a `Law`.
+    ranges : mapping of str to tuple of float
+        For each variable, its least and its largest value.
+    resampled : ndarray of shape (resamples, 1 + variables)
+        For each resample, the logarithm of the factor, and the exponents.
+    advice : str
+        If the misfit is above 2, by how much the product misses the means and what to do about it;
+        otherwise empty.
     """
 
     exponents: Mapping[str, float]
@@ -220,34 +407,96 @@ class Powers:
     band: float
     rows: int
     left_out: int
+    misfit: float
+    ranges: Mapping[str, Interval]
+    resampled: F64 = field(repr=False, compare=False)
+    advice: str = ""
+
+    def solve(self, y: float, **values: float) -> Solution:
+        r"""Find the value of one variable at which the product reaches a value of y.
+
+        Parameters
+        ----------
+        y : float
+            The value of y, positive.
+        **values : float
+            Values of all variables but one, positive.
+
+        Returns
+        -------
+        Solution
+            The value of the remaining variable, with its interval.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a number is not positive, if not exactly one variable is left, or if its exponent
+            is 0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from metaspan.study import fit_powers
+        >>> d, n = np.array([100, 100, 1000, 1000]), np.array([10, 40, 10, 40])
+        >>> powers = fit_powers({"d": d, "n": n}, 3 * np.sqrt(d / n))
+        >>> round(float(powers.solve(0.3, d=100)))
+        10000
+        """
+        names = list(self.exponents)
+        free = [name for name in names if name not in values]
+        if len(free) != 1 or len(values) != len(names) - 1:
+            raise ValueError(
+                f"values of all but one of {', '.join(names)} must be given; got "
+                f"{', '.join(values) or 'none'}"
+            )
+        (name,) = free
+        number = check.real("y", y)
+        at = {other: check.real(other, value) for other, value in values.items()}
+        for other, value in {"y": number, **at}.items():
+            require_positive(other, np.array(value), "for a product of powers")
+        if self.exponents[name] == 0.0:
+            raise ValueError(f"the exponent of {name} must not be 0 to solve for {name}")
+        place = names.index(name)
+        known = np.array([math.log(at.get(other, 1.0)) for other in names])
+        with np.errstate(all="ignore"):
+            measured = np.array([np.log(self.factor), *self.exponents.values()])
+            solved = [
+                np.exp((math.log(number) - fits[:, 0] - fits[:, 1:] @ known) / fits[:, 1 + place])
+                for fits in (measured[None], self.resampled)
+            ]
+        low, high = self.intervals[name]
+        unbounded = low <= 0.0 <= high
+        return Solution(
+            y=number,
+            x=float(solved[0][0]),
+            interval=(0.0, math.inf) if unbounded else interval_ends(solved[1], self.band),
+            band=self.band,
+            x_range=self.ranges[name],
+            name=name,
+        )
 
     def __str__(self) -> str:
         """Report the product, then each exponent on a line, then the data."""
         shown = {
-            name: _format_with_interval(self.exponents[name], self.intervals[name])
+            name: with_interval(self.exponents[name], self.intervals[name])
             for name in self.exponents
         }
         product = " ".join(f"{name}^{exponent}" for name, (exponent, _) in shown.items())
         width = max(map(len, shown))
-        lines = [f"y = {self.factor:.3g} {product}"]
+        lines = [f"y = {rounded(self.factor)} {product}"]
         lines += [f"{name:<{width}}  {b} {ends}".rstrip() for name, (b, ends) in shown.items()]
         lines.append(
-            f"{100 * self.band:g} % intervals; {self.rows} rows, R^2 = {self.r_squared:.4g}"
-            + (f", {self.left_out} rows left out" if self.left_out else "")
+            f"{100 * self.band:g} % intervals; {self.rows:,} rows, R^2 = {self.r_squared:.4g}"
+            f"{_left_out(self.left_out)}"
         )
+        if self.advice:
+            lines.append(self.advice)
         return "\n".join(lines)
 
 
-def _format_with_interval(value: float, ends: Interval) -> tuple[str, str]:
-    """Format a number and its interval, rounded to two digits of the width of the interval."""
-    low, high = ends
-    scale, width = max(abs(value), abs(low), abs(high)), high - low
-    if not math.isfinite(width) or scale == 0.0:
-        return f"{value:.4g}", ""
-    places = 1 - math.floor(math.log10(max(width, 1e-4 * scale)))
-    first = math.floor(math.log10(scale))
-    form = f".{places}f" if 0 <= places <= 6 and first < 6 else f".{max(1, first + places)}e"
-    return f"{value:{form}}", f"[{low:{form}}, {high:{form}}]"
+def _left_out(rows: int) -> str:
+    """Return the words that count the rows which were left out; empty if there are none."""
+    return f", {rows:,} rows left out" if rows else ""
 
 
 def _format_error(error: float) -> str:
@@ -256,7 +505,11 @@ def _format_error(error: float) -> str:
         return "unbounded"
     if error < EXACT:
         return "0 %"
-    return f"{100 * error:.2g} %" if error < 0.5 else f"a factor of {math.exp(min(error, 700)):.2g}"
+    return (
+        f"{100 * error:.2g} %"
+        if error < 0.5
+        else f"a factor of {rounded(math.exp(min(error, 700)), 2)}"
+    )
 
 
 def _join(items: Sequence[str], conjunction: str = "and") -> str:

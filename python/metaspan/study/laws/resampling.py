@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ..._support import check
 from ..._support.types import F64, I64
@@ -53,6 +53,16 @@ class Replicates:
     def repeated(self) -> bool:
         r"""Whether there are enough rows at every setting to estimate the scatter there."""
         return bool((self.count >= LEAST_ROWS).all())
+
+    def select(self, kept: NDArray[np.bool_]) -> Replicates:
+        r"""Return the rows at some of the settings; `kept` has the shape (settings,)."""
+        return replace(
+            self,
+            settings=self.settings[kept],
+            count=self.count[kept],
+            mean=self.mean[kept],
+            logs=self.logs[np.repeat(kept, self.count)],
+        )
 
 
 def check_numbers(name: str, value: ArrayLike, *, gaps: bool = False) -> F64:
@@ -195,3 +205,11 @@ def percentile_interval(values: F64, band: float) -> Interval:
     """Return the ends of the interval that holds the middle fraction `band` of the values."""
     low, high = np.quantile(values, [0.5 - 0.5 * band, 0.5 + 0.5 * band], method="weibull")
     return float(low), float(high)
+
+
+def interval_ends(values: F64, band: float) -> Interval:
+    """Return the ends as `percentile_interval`; NaN if a value is NaN, without a warning."""
+    if np.isnan(values).any():
+        return math.nan, math.nan
+    with np.errstate(invalid="ignore"):  # infinite values are interpolated
+        return percentile_interval(values, band)
