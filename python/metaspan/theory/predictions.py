@@ -3,7 +3,7 @@ r"""Predictions of the theory as lines to plot with the curves of a run."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,20 +88,26 @@ def rate_line(result: Result) -> Prediction:
     >>> r = ms.train(ms.LinearTasks(d=20, k=3), "anil", rounds=1500, n=50, trials=3)
     >>> ax = ms.plot(r, predictions={"(22)": ms.theory.rate_line(r)})
     """
-    tasks = (config := config_of(result)).tasks
-    samples = (config.m_in, config.m_out, config.pool)
-    if not isinstance(tasks, LinearTasks) or samples != (None, None, None):
-        raise ValueError(
-            "result must be of a law on population losses, without a pool, for (22); got "
-            f"m_in, m_out, pool = {samples}"
-        )
+    config = config_of(result)
+    slope = rate_of(config)
     row = summarize(result, "dist", band=None)
     if not row.rounds.size:
         raise ValueError("result must have a row that all trials reached; got none")
     above = np.flatnonzero(row.mean > ANCHOR)
     at = int(above[-1]) if above.size else 0
     through = (float(row.rounds[at]), float(row.mean[at]))
-    return decay(rate(tasks, config.method), through)
+    return decay(slope, through)
+
+
+def rate_of(config: TrainConfig) -> float:
+    """Return the rate (22) of a configured run on population losses, without a pool."""
+    tasks, samples = config.tasks, (config.m_in, config.m_out, config.pool)
+    if not isinstance(tasks, LinearTasks) or samples != (None, None, None):
+        raise ValueError(
+            "result must be of a law on population losses, without a pool, for (22); got "
+            f"m_in, m_out, pool = {samples}"
+        )
+    return rate(tasks, config.method)
 
 
 def floor_line(result: Result) -> Prediction:
@@ -136,7 +142,13 @@ def floor_line(result: Result) -> Prediction:
     >>> float(floor_line(r)(np.array([0]))[0].round(4))
     0.0195
     """
-    config, tasks = limit_of(result)
+    value = floor_of(config_of(result))
+    return lambda rounds: np.full(np.shape(rounds), value)
+
+
+def floor_of(config: TrainConfig) -> float:
+    """Return the floor (59) of a configured run; NaN if no fixed point attracts."""
+    tasks = require_limit(config)
     if config.width != tasks.k:
         raise ValueError(
             f"width must be k = {tasks.k} for a floor, (59); got {config.width}: fading_line has "
@@ -147,8 +159,7 @@ def floor_line(result: Result) -> Prediction:
         tasks, config.method, dimensions_per_task(config), config.m_in, config.m_out
     )
     dist = float(setting.floor())
-    value = dist if math.isfinite(dist) else math.nan
-    return lambda rounds: np.full(np.shape(rounds), value)
+    return dist if math.isfinite(dist) else math.nan
 
 
 def limit_line(result: Result, y: str = "dist") -> Prediction:
@@ -187,12 +198,23 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
     >>> r = ms.train(tasks, "fo-anil", alpha=0.3, beta=0.3, rounds=300, n=1000, m_in=20, m_out=10)
     >>> ax = ms.plot(r, predictions={"limit": limit_line(r), "floor": floor_line(r)})
     """
-    config, tasks = limit_of(result)
+    config, _ = limit_of(result)
     check.choice("y", y, RECORDS)
-    limit = train(
-        tasks,
+    limit = run_limit(config, _rounds_of(result), (y,))
+    row = summarize(limit, y, band=None)
+    if row.mean.ndim != 1:
+        raise ValueError(f"y must be a record with one value per round; got {y!r}")
+    return lambda rounds: np.interp(
+        check.reals("rounds", rounds), row.rounds, row.mean, left=math.nan, right=math.nan
+    )
+
+
+def run_limit(config: TrainConfig, rounds: int, record: Sequence[str]) -> Result:
+    """Run the deterministic limit (55) of a configured run, without a stop rule."""
+    return train(
+        require_limit(config),
         config.method,
-        rounds=_rounds_of(result),
+        rounds=rounds,
         n=None,
         m_in=config.m_in,
         m_out=config.m_out,
@@ -202,15 +224,9 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
         seed=config.seed,
         trials=config.trials,
         threads=config.threads,
-        record=(y,),
+        record=record,
         record_every=config.record_every,
         stop=None,
-    )
-    row = summarize(limit, y, band=None)
-    if row.mean.ndim != 1:
-        raise ValueError(f"y must be a record with one value per round; got {y!r}")
-    return lambda rounds: np.interp(
-        check.reals("rounds", rounds), row.rounds, row.mean, left=math.nan, right=math.nan
     )
 
 
@@ -267,9 +283,15 @@ def fading_line(result: Result) -> Prediction:
 
 def limit_of(result: Result) -> tuple[TrainConfig, LinearTasks]:
     """Return the configuration and the tasks of a run; raise ValueError if it has no limit."""
-    tasks = (config := config_of(result)).tasks
+    config = config_of(result)
+    return config, require_limit(config)
+
+
+def require_limit(config: TrainConfig) -> LinearTasks:
+    """Return the tasks of a configured run; raise ValueError if it has no limit (55)."""
+    tasks = config.tasks
     if not isinstance(tasks, LinearTasks):
-        raise ValueError(f"result must be of a law of tasks for the limit (55); got {result}")
+        raise ValueError(f"result must be of a law of tasks for the limit (55); got {tasks}")
     if config.pool is not None:
         raise ValueError(
             f"result must be of fresh tasks for the limit (55); got pool={config.pool}"
@@ -283,7 +305,7 @@ def limit_of(result: Result) -> tuple[TrainConfig, LinearTasks]:
         width=config.width,
         w0=config.init.w0 if isinstance(config.init, GivenStart) else None,
     )
-    return config, tasks
+    return tasks
 
 
 def check_head(config: TrainConfig) -> None:
