@@ -32,6 +32,14 @@ def require(what: str, count: int) -> None:
         )
 
 
+def size_text(count: int) -> str:
+    """Format a number of bytes in a suitable unit."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.3g} {units[0]}"
+
+
 class Arena:
     """A buffer that is reused, because the first use of new memory is as slow as a read of data."""
 

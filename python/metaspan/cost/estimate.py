@@ -9,6 +9,7 @@ import numpy as np
 
 from .._core_types import RoundSizes
 from .._load import core
+from .._support.memory import size_text
 from ..config.config import TrainConfig
 from ..config.options import Init
 from ..config.sample_law import sample_law
@@ -68,13 +69,13 @@ class Estimate:
             f"round            {self.round}",
             f"time             {self.seconds:.3g} s ({self.seconds_per_round:.3g} s a round)",
             f"work             {self.flops_per_round:.3g} flops a round",
-            f"memory           {_size(self.memory_bytes)}",
-            *(f"  {name:<14} {_size(count)}" for name, count in self.bytes.items()),
+            f"memory           {size_text(self.memory_bytes)}",
+            *(f"  {name:<14} {size_text(count)}" for name, count in self.bytes.items()),
         ]
         if self.device != "cpu":
             lines += [
                 f"device           {self.device}; the time is a model",
-                f"device memory    {_size(self.device_bytes)}",
+                f"device memory    {size_text(self.device_bytes)}",
             ]
         return "\n".join(lines)
 
@@ -326,11 +327,3 @@ def _trace_bytes(config: TrainConfig) -> int:
     columns = 1 + len([name for name in config.record if name != "angles"]) + angles
     rows = config.rounds // config.record_every + 2
     return 2 * 8 * len(config.trials) * rows * columns
-
-
-def _size(count: int) -> str:
-    """Format a number of bytes in a suitable unit."""
-    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while value >= 1024 and len(units) > 1:
-        value, units = value / 1024, units[1:]
-    return f"{value:.3g} {units[0]}"
