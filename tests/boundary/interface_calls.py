@@ -96,6 +96,9 @@ GRADIENT |= {"inner_steps": 1}
 SAMPLE = {"n": 2, "m_in": 3, "m_out": 2, "seed": 0, "trial": 0, "round": 0, "dtype": None}
 SAMPLE |= {"shared_samples": False, "threads": 1}
 SIZES = ("rounds", "n", "m_in", "m_out", "pool", "trials", "width", "seeds", "inner_steps", "m")
+LAWS = study.fit_laws(**SERIES, resamples=100)
+LAW = LAWS["power"]
+POWERS = study.fit_powers({"x": SERIES["x"]}, SERIES["y"], resamples=100)
 FITS = {"band": 0.95, "resamples": 100, "seed": 0}
 SPECTRAL = {"tol": 1e-8, "passes": 20}
 FIT = {"seed": 0, "trials": 2, "threads": 1, "engine": "law", "rounds": 3, "record": "dist"}
@@ -390,8 +393,12 @@ CALLS = {
     "Study.fit": Call(DONE.fit, {"y": "dist", "x": "d", "where": None}),
     "Study.plot": Call(
         DONE.plot,
-        {"x": "d", "y": "dist", "hue": "n", "col": None, "fit": False, "where": None},
+        {
+            **{"x": "d", "y": "dist", "hue": "n", "col": None, "fit": True, "where": None},
+            **{"log": "x", "extrapolate": 40, "predictions": None},
+        },
     ),
+    "Study.estimate": Call(DONE.estimate, {"processes": 2, "threads": 1}, study.StudyEstimate),
     "Study.heatmap": Call(
         DONE.heatmap, {"x": "d", "y": "n", "value": "dist", "col": None, "where": None}
     ),
@@ -503,11 +510,15 @@ CALLS = {
         study.Powers,
         words=("a", "d", "m"),
     ),
+    "Law.solve": Call(LAW.solve, {"y": 100.0}, study.Solution),
+    "Law.interval": Call(LAW.interval, {"x": [1.0, 50.0]}, tuple),
+    "Laws.solve": Call(LAWS.solve, {"y": 100.0}, study.Solution),
+    "Powers.solve": Call(POWERS.solve, {"y": 100.0}, study.Solution),
     "study.lines": Call(
         study.lines,
         {
-            **{"table": TABLE, "x": "d", "y": "y", "hue": "m", "col": None, "fit": False},
-            **{"band": 0.95, "names": ()},
+            **{"table": TABLE, "x": "d", "y": "y", "hue": "m", "col": None, "fit": True},
+            **{"band": 0.95, "names": (), "log": "xy", "extrapolate": 40, "predictions": ("y",)},
         },
     ),
     "study.heat": Call(
@@ -520,7 +531,7 @@ RECORDS = [
     *(ms.FitConfig, ms.LocalStepsWarning, ms.NotConverged, ms.NotConvergedWarning),
     *(ms.GrowingHeadWarning, ms.Interval, ms.Plan, ms.RankTest),
     *(ms.Result, ms.Risk, ms.StudyStatus, ms.TrainConfig, study.Law, study.Laws, study.Powers),
-    *(theory.FewShotRisk, theory.OptimalShaping),
+    *(study.Solution, study.StudyEstimate, theory.FewShotRisk, theory.OptimalShaping),
 ]
 # An enumeration, a text, modules, and an exception that takes a message.
 NO_CALLS = {"Status", "__version__", "explore", "study", "theory", "theory.FloorNotFoundError"}

@@ -46,6 +46,18 @@ def add_parser(commands: _SubParsersAction[Any]) -> None:
     run.add_argument("--mixed", action="store_true", help="accept rows of another version")
     status = subcommands.add_parser("status", help="print the progress of a study")
     status.add_argument("study", metavar="STUDY", help=STUDY_FILE)
+    estimate = subcommands.add_parser(
+        "estimate", help="predict the time and the memory of the runs that are not done"
+    )
+    estimate.add_argument("study", metavar="STUDY", help=STUDY_FILE)
+    estimate.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of worker processes or shards (default: 1)",
+    )
+    estimate.add_argument("--threads", type=int, metavar="N", help="threads of a run")
     report = subcommands.add_parser(
         "report", help="write figures, fits and the table of finished runs"
     )
@@ -63,12 +75,15 @@ def study_command(chosen: argparse.Namespace) -> int:
 
 
 def _dispatch(chosen: argparse.Namespace) -> int:
-    """Run a study, print its status, or write its report."""
+    """Run a study, print its status or its estimate, or write its report."""
     if chosen.study_command == "run":
         return _run(chosen)
     study = _open(chosen.study)
     if chosen.study_command == "status":
         print(study.status())
+        return 0
+    if chosen.study_command == "estimate":
+        print(study.estimate(check.integer("--workers", chosen.workers, 1), chosen.threads))
         return 0
     target = Path(chosen.out) if chosen.out else study.folder / "report.html"
     if chosen.table:  # first, since the report takes long and this name may be wrong

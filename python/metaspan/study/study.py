@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._support import check, signals
+from .._support.cpus import default_threads
 from ..build import version_and_level
 from .design.cells import Cell, cells_of, matching
 from .design.spec import Spec, specify
 from .design.stopping import INSTEAD, set_by_stop
 from .execution.describe import Tree, check_extends, describe, list_missing, restore
 from .execution.execute import execute
+from .execution.forecast import StudyEstimate, forecast
 from .execution.plan import make_plan, shard_of
 from .execution.progress import Progress, meter
 from .execution.status import StudyStatus, failures_of, status_of
@@ -294,6 +296,65 @@ class Study:
         """
         return self._status(*self._rows())
 
+    def estimate(self, processes: int = 1, threads: int | None = None) -> StudyEstimate:
+        r"""Predict the time and the memory of the runs that are not done yet; nothing is run.
+
+        Parameters
+        ----------
+        processes : int
+            Number of processes that do the runs, such as the workers of an executor, or the number
+            of shards.
+        threads : int or None
+            Number of threads of a run. None, as in `run`: one thread if there are several
+            processes, and otherwise one thread for each CPU that this process may use.
+
+        Returns
+        -------
+        StudyEstimate
+            Core-hours, the time until the last run ends, and the memory of the largest runs;
+            ``print`` shows them as lines.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not a positive integer, if `train` refuses the arguments of all cells,
+            or if the study was opened by its folder alone and needs functions or large arrays,
+            which its files do not hold.
+
+        Notes
+        -----
+        The prediction is for this machine, whose rates are measured once, as for
+        `metaspan.estimate`; on a quiet machine it is right within a factor of about two. The time
+        of users' functions, of measures and of starting processes is not part of it. A run that a
+        stop rule ends early takes less time. The cost is that of planning, about a tenth of a
+        millisecond a cell.
+
+        Examples
+        --------
+        >>> import metaspan as ms
+        >>> study = ms.Study("runs/large", base=dict(k=5, method="anil", rounds=10**5),
+        ...                  grid=dict(d=[10**3, 10**6]), seeds=20)
+        >>> estimate = study.estimate(processes=8)
+        >>> estimate.left, estimate.core_hours < 1
+        (40, True)
+        """
+        processes = check.integer("processes", processes, 1)
+        if threads is None:
+            threads = default_threads() if processes == 1 else 1
+        threads = check.threads(threads)
+        rows, stored = self._rows()
+        if len(rows) < len(self.cells) * len(self._spec.seeds):
+            self._check_complete()
+        return forecast(
+            self.folder.name,
+            self._spec,
+            self.cells,
+            rows.keys(),
+            stored.suspects,
+            processes=processes,
+            threads=threads,
+        )
+
     def table(self, where: Mapping[str, Any] | None = None) -> pandas.DataFrame:
         r"""Return a table with one row for each run that has ended.
 
@@ -431,6 +492,9 @@ class Study:
         col: str | None = None,
         fit: bool = False,
         where: Mapping[str, Any] | None = None,
+        log: str | None = None,
+        extrapolate: float | None = None,
+        predictions: str | Sequence[str] | None = None,
         **options: Any,
     ) -> Figure:
         r"""Draw a measure against a varied name, with the spread of the measure over seeds.
@@ -448,34 +512,59 @@ class Study:
             Whether to fit laws to each line and to draw the law with the least held-out error.
         where : mapping of str to object, or None
             Values of varied names, which select cells as in `table`.
+        log : {"", "x", "y", "xy"} or None
+            Axes that are logarithmic: none, one or both. None: both axes where a power law is
+            fitted, and otherwise the axes whose values span decades.
+        extrapolate : float or None
+            A value of x, beyond the grid, up to which the fitted laws are also drawn, as dotted
+            lines with the intervals of the laws as bands. Needs ``fit=True``.
+        predictions : str, sequence of str, or None
+            Predictions of the theory, which are drawn as thin grey lines: "rate", the decay (22) of
+            runs on population losses, for ``y="rate"``; "rounds", the rounds until dist falls to
+            TOL at this rate, for ``y="rounds_to:TOL"``; "floor", the floor (59), for ``y="floor"``
+            and ``y="dist"``; and "limit", the same measure of the deterministic limit (55) of runs
+            on samples. "theory" selects all predictions that exist for at least one cell.
         **options : object
             Further arguments of `metaspan.study.lines`.
 
         Returns
         -------
         matplotlib.figure.Figure
-            The figure; save it with ``figure.savefig("dist.pdf")``.
+            The figure; save it with ``figure.savefig("dist.pdf")``. ``figure.caption`` is a caption
+            in plain text, with the values that are fixed in the letters of the paper, and
+            ``figure.caption_latex`` is the same caption for LaTeX.
 
         Raises
         ------
         ImportError
             If matplotlib, scipy or pandas is not installed.
         TypeError, ValueError
-            If a name is not a column of the table, if a name has too many values to be shown, or if
-            no run has ended.
+            If a name is not a column of the table, if a name has too many values to be shown, if no
+            run has ended, or if a prediction that is named exists for no cell.
+
+        Warns
+        -----
+        UserWarning
+            If `predictions` is "theory" and no prediction exists for any cell.
         """
-        from .figures.choose import place_hidden  # noqa: PLC0415
-        from .figures.frames import write_heading  # noqa: PLC0415
-        from .figures.lines import lines  # noqa: PLC0415
+        from .figures.drawing import draw  # noqa: PLC0415
+        from .figures.theory import CELL  # noqa: PLC0415
 
         for role, name in {"x": x, "y": y, "hue": hue, "col": col}.items():
             if not (isinstance(name, str) or (name is None and role in ("hue", "col"))):
                 raise TypeError(f"{role} must be the name of a column; got {check.show(name)}")
-        names = tuple(self._spec.axes)
-        col, table, held = place_hidden(self._ended_table(where), names, (x, hue, col))
-        figure = lines(table, x, y, hue=hue, col=col, fit=fit, names=names, **options)
-        write_heading(figure, held)
-        return figure
+        return draw(
+            self._spec,
+            matching(self.cells, where),
+            self._ended_table(where, number=CELL),
+            x,
+            y,
+            hue=hue,
+            col=col,
+            fit=fit,
+            predictions=predictions,
+            **{"log": log, "extrapolate": extrapolate, **options},
+        )
 
     def heatmap(
         self,
@@ -533,11 +622,12 @@ class Study:
         ValueError
             If no run has ended.
         """
+        from .figures.theory import CELL  # noqa: PLC0415
         from .report.findings import report_on  # noqa: PLC0415
 
         name = check.path("path", path)
         rows, stored = self._rows()
-        table = self._ended_table(None, rows)
+        table = self._ended_table(None, rows, number=CELL)
         report_on(self._status(rows, stored), self._spec, self.cells, table, Path(name))
 
     def __repr__(self) -> str:
@@ -546,10 +636,14 @@ class Study:
         return f"Study({str(self.folder)!r}: {axes or '1 cell'}, {len(spec.seeds)} seeds)"
 
     def _ended_table(
-        self, where: Mapping[str, Any] | None, rows: Mapping[RunId, Row] | None = None
+        self,
+        where: Mapping[str, Any] | None,
+        rows: Mapping[RunId, Row] | None = None,
+        number: str | None = None,
     ) -> pandas.DataFrame:
         """Return the table of the runs that have ended; raise ValueError if no run has ended."""
-        table = make_table(self._spec, matching(self.cells, where), rows or self._rows()[0])
+        cells = matching(self.cells, where)
+        table = make_table(self._spec, cells, rows or self._rows()[0], number=number)
         if not len(table):
             which = f" with {check.show(where)}" if where else ""
             raise ValueError(

@@ -103,6 +103,16 @@ def test_status_reads_and_does_nothing(file, capsys):
         assert capsys.readouterr().out == said
 
 
+def test_estimate_predicts_and_does_nothing(file, capsys):
+    assert cli.main(["study", "estimate", str(file), "--workers", "2"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("s: 8 of 8 runs left, 4 cells\n  work       ")
+    assert " in 2 processes of 1 thread; " in said
+    assert not (file.parent / "s").exists()
+    assert cli.main(["study", "estimate", str(file), "--workers", "0"]) == 2
+    assert "--workers must be" in capsys.readouterr().err
+
+
 def test_report_writes_a_page_and_the_table(file, capsys):
     pytest.importorskip("matplotlib")
     pytest.importorskip("scipy")

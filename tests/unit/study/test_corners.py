@@ -214,7 +214,7 @@ def test_plot_of_an_axis_that_was_not_named_has_columns(tmp_path):
     study.run(progress=False)
     figure = study.plot(x="d", y="dist", hue="m_in", fit=True)
     assert len(figure.axes) == 2  # a column for each k
-    assert study.plot(x="d", y="dist").get_suptitle() == "m_in = 10"
+    assert study.plot(x="d", y="dist").get_suptitle() == r"$m_{\mathrm{in}}$ = 10"
     assert table(study).shape == (24, 9)
 
 

@@ -142,8 +142,8 @@ def test_table_holds_means_standard_errors_and_failures(tmp_path):
         ["10", "FO-ANIL", "4", "0"],
     ]
     first = table[:4].dist
-    assert rows[0][4] == f"{first.mean():.4g} ± {stats.sem(first):.2g}"
-    assert rows[2][4] == f"{table.dist[11]:.4g} (1 of 4)"
+    assert rows[0][4] == f"{first.mean():.2f} ± {stats.sem(first):.2f}"
+    assert rows[2][4] == f"{table.dist[11]:.3f} (1 of 4)"
     assert rows[3][6] == "0.5"
     table["dist"] = np.nan
     assert cells(table)["dist"].tolist() == ["–"] * 4
@@ -236,8 +236,8 @@ def test_automatic_figures_show_the_longest_numeric_name_as_axis():
     assert x == "$d$"
     assert entries == ["$k$ = 1", "$k$ = 2", "$k$ = 3"]
     assert titles == ["$n$ = 4", "$n$ = 5"]
-    assert text.startswith("dist against d, k by colour and n by columns; ")
-    assert "; method: Exact ANIL, noise = 0.5. " in text
+    assert text.startswith("dist(B_T, B_*) against d, k by colour and n by columns. ")
+    assert ". method: Exact ANIL, noise = 0.5. " in text
     part = table[(table.n == 4) & (table.k == 1) & (table.method == "anil") & (table.noise == 0.5)]
     line = figure.axes[0].get_lines()
     drawn = next(one for one in line if one.get_marker() == "o").get_ydata()
@@ -250,12 +250,12 @@ def test_automatic_figures_of_words_stand_side_by_side():
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == [
         "Exact ANIL", "Exact MAML", "FO-MAML",
     ]  # fmt: skip
-    assert text.startswith("dist against method. Geometric means over seeds, with ")
+    assert text.startswith("dist(B_T, B_*) against method. Geometric means over seeds, with ")
 
 
 def test_captions_of_single_runs_speak_of_no_means():
     ((text, _),) = auto_figures(study({"d": [10, 20]}, seeds=1), ["d"], ["rate"])
-    assert text == "rate against d."
+    assert text == "Fall of log dist per round against d."
 
 
 def test_automatic_figures_are_none_where_there_is_nothing_to_see():
@@ -270,7 +270,7 @@ def test_automatic_figures_hold_no_name_that_follows_from_others():
     table = study({"d": [10, 20], "k": range(1, 12)})
     table.insert(2, "m", 5 * table.k)
     ((text, _),) = auto_figures(table, ["d", "k", "m"], ["rate"])
-    assert text.startswith("rate against k, d by colour. ")
+    assert text.startswith("Fall of log dist per round against k, d by colour. ")
 
 
 def test_report_of_many_runs_is_small(tmp_path):

@@ -2,27 +2,35 @@ r"""Chooses and draws figures of a study, depending on the names that the study 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..._support.types import F64
 from ..design.stopping import set_by_stop
-from .labels import equations
+from .captions import caption_notes, compose_caption, to_unicode
+from .labels import equations, name_label
 from .lines import lines
-from .points import factor, is_function_of
+from .points import Factor, factor, is_function_of
+from .ticks import spans_decades
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
 COST = ("seconds",)  # not drawn in a report, since time is not a result of the method
+VARIES = 3.0  # a measure that varies by a larger factor has a log axis if x has one
 MOST_HUES = 8
 MOST_COLUMNS = 4
 
 
 def auto_figures(
-    table: pandas.DataFrame, names: Sequence[str], measures: Sequence[str]
+    table: pandas.DataFrame,
+    names: Sequence[str],
+    measures: Sequence[str],
+    predictions: Mapping[str, Mapping[str, str]] | None = None,
+    fixed: Callable[[pandas.DataFrame, Sequence[str | None]], str] | None = None,
 ) -> list[tuple[str, Figure]]:
     r"""Draw every measure of a study against the names that the study varies.
 
@@ -41,6 +49,12 @@ def auto_figures(
     measures : sequence of str
         Columns to draw. ``"seconds"`` is left out. A measure is also left out if the stop rule
         determined all its values.
+    predictions : mapping of str to mapping of str to str, or None
+        For each measure, the columns of the table that hold predictions of the measure, by label.
+    fixed : callable or None
+        Function that takes the rows of a figure and the names that the figure shows, and returns
+        the words of the caption about the values that are fixed. None: the caption has no such
+        words, but the names that are held at their first values.
 
     Returns
     -------
@@ -57,14 +71,19 @@ def auto_figures(
     x, hue, col = _choose_roles(table, names)
     if x is None:
         return []
-    table, held = _hold(table, names, (x, hue, col))
+    roles = (x, hue, col)
+    table, held = _hold(table, names, roles)
+    words = ", ".join(held) if fixed is None else fixed(table, roles)
     several = len(factor(table, "seed").values) > 1
     drawn = []
     for measure in measures:
         values = np.asarray(table[measure], dtype=np.float64)
         if measure not in COST and (np.isfinite(values) & ~set_by_stop(table, measure)).any():
-            figure = lines(table, x, measure, hue=hue, col=col, names=names)
-            drawn.append((_write_caption(measure, (x, hue, col), held, figure, several), figure))
+            columns = {} if predictions is None else predictions.get(measure, {})
+            figure = lines(table, x, measure, hue=hue, col=col, names=names, predictions=columns)
+            notes = caption_notes(figure, several, fit=False, predictions=list(columns))
+            text = to_unicode(compose_caption(measure, roles, words, notes))
+            drawn.append((text, figure))
     return drawn
 
 
@@ -90,7 +109,7 @@ def place_hidden(
     pandas.DataFrame
         The rows in which all other names have their first values.
     str
-        The other names and their first values, in words; empty if there are no other names.
+        The other names and their first values, for matplotlib; empty if there are no other names.
     """
     x, hue, col = shown
     known = [name for name in shown if name is not None]
@@ -117,8 +136,8 @@ def _hold(
             column = factor(table, name)
             first = int(column.codes[0])
             table = table[column.codes == first]
-            held.append(equations(name, column.values, math_text=False)[first])
-            held[-1] = held[-1] if held[-1].startswith(f"{name} = ") else f"{name}: {held[-1]}"
+            text, label = equations(name, column.values)[first], name_label(name)
+            held.append(text if text.startswith(f"{label} = ") else f"{label}: {text}")
     return table, held
 
 
@@ -147,20 +166,7 @@ def _choose_roles(
     return x, chosen[0], chosen[1]
 
 
-def _write_caption(
-    measure: str,
-    roles: tuple[str, str | None, str | None],
-    held: Sequence[str],
-    figure: Figure,
-    several: bool,
-) -> str:
-    """Describe in words what a figure shows."""
-    x, hue, col = roles
-    text = f"{measure} against {x}"
-    by = [f"{name} by {how}" for name, how in ((hue, "colour"), (col, "columns")) if name]
-    text += f", {' and '.join(by)}" if by else ""
-    text += f"; {', '.join(held)}" if held else ""
-    if not several:
-        return f"{text}."
-    mean = "Geometric means" if figure.axes[0].get_yscale() == "log" else "Means"
-    return f"{text}. {mean} over seeds, with their 95 % Student-t intervals."
+def _choose_log(x: Factor, y: F64) -> str | None:
+    """Return "xy" if both x and the measure vary by a factor, and None for the default of axes."""
+    varies = bool(y.min() > 0 and y.max() / VARIES > y.min())
+    return "xy" if varies and spans_decades(x.numbers) else None

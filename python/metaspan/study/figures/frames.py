@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..._support.looks import FONT, INK, new_axes
+from ..._support.types import F64
 from .points import Points
+from .ticks import Side, set_plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DOUBLES = (-307.0, 307.0)  # range of log10 of positive doubles
-Side = Literal["x", "y"]
-LONG = 9  # a tick label of more characters would touch its neighbours
 
 
 def make_axes(count: int) -> tuple[Figure, list[Axes]]:
@@ -59,37 +58,22 @@ def write_title(ax: Axes, text: str) -> None:
 
 
 def write_heading(figure: Figure, text: str) -> None:
-    """Write a title above all axes of a figure, unless the text is empty."""
-    if text:
-        figure.suptitle(text, family=FONT, fontsize=10.5, color=INK)
-
-
-def set_ticks(ax: Axes, side: Side, at: ArrayLike, texts: Sequence[str]) -> None:
-    """Set the ticks of an axis and their labels; long labels of the x axis are rotated."""
-    axis = ax.xaxis if side == "x" else ax.yaxis
-    axis.set_ticks(np.asarray(at), texts)
-    many = len(texts) > 3 and max(len(text.strip("$")) for text in texts) > LONG
-    for label in axis.get_ticklabels():
-        label.set_math_fontfamily("stix")
-        if many and side == "x":
-            label.set(rotation=30, ha="right", rotation_mode="anchor")
-
-
-def set_plain_ticks(ax: Axes, side: Side) -> None:
-    """Put ticks at 1, 2 and 5 times powers of ten if a log axis spans less than two decades."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
-
-    axis = ax.xaxis if side == "x" else ax.yaxis
-    if axis.get_scale() != "log":
+    """Write a title above all axes, in line with the left end of the axes; none if it is empty."""
+    if not text:
         return
-    low, high = axis.get_view_interval()
-    axis.set_minor_formatter(NullFormatter())
-    if high / 100 < low:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes = figure.axes
+    if len(axes) == 1 and not axes[0].get_title(loc="left"):
+        write_title(axes[0], text)
+        return
+    heading = figure.suptitle(text, ha="left", family=FONT, fontsize=10.5, color=INK)
+    heading.set_math_fontfamily("stix")
+    figure.draw_without_rendering()  # computes the place of the axes
+    heading.set_x(axes[0].get_position().x0)
 
 
-def limit_y(axes: Sequence[Axes], points: Points) -> None:
+def limit_y(
+    axes: Sequence[Axes], points: Points, needed: F64 | None = None, wanted: F64 | None = None
+) -> None:
     r"""Set the limits of the y axes so that they contain all means, and the intervals in part.
 
     To show intervals, the limits may extend beyond the means by half the range of the means. On a
@@ -103,12 +87,26 @@ def limit_y(axes: Sequence[Axes], points: Points) -> None:
         Axes of one figure, whose y scales are set.
     points : Points
         The points that the axes show.
+    needed : ndarray or None
+        Further values that the limits contain, such as those of extrapolated laws.
+    wanted : ndarray or None
+        Values that the limits contain if they are as near to the means as intervals may be, and of
+        which the nearest is always contained, such as predictions.
     """
-    ends = [np.log10(part) if points.log else part for part in _clipped(points)]
-    mean, low, high = (end[np.isfinite(end)] for end in ends)
+    clipped = _clipped(points)
+    others = [np.empty(0) if part is None else part for part in (needed, wanted)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = [np.log10(part) if points.log else part for part in (*clipped, *others)]
+    mean, low, high, needed, wanted = (end[np.isfinite(end)] for end in ends)
     if not mean.size:
         return
+    mean = np.concatenate([mean, needed])
     reach = max(0.5 * float(np.ptp(mean)), 0.5 if points.log else 0.5 * float(np.abs(mean).max()))
+    if wanted.size:
+        least, most = mean.min() - reach, mean.max() + reach
+        near = wanted[(wanted >= least) & (wanted <= most)]
+        nearest = wanted[[np.argmin(np.maximum(least - wanted, wanted - most))]]
+        mean = np.concatenate([mean, near if near.size else nearest])
     bottom = max(low.min(initial=mean.min()), mean.min() - reach)
     top = min(high.max(initial=mean.max()), mean.max() + reach)
     size = top - bottom or 1.0

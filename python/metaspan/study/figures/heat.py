@@ -9,9 +9,10 @@ import numpy as np
 
 from ..._support import check
 from ..._support.looks import FONT, INK
-from .frames import Side, make_axes, name_axis, set_ticks, write_caption, write_title
+from .frames import make_axes, name_axis, write_caption, write_title
 from .labels import equations, name_label, number_label, value_labels
 from .points import Factor, Points, make_points, refuse_hidden, refuse_many, stop_note
+from .ticks import Side, separate_ticks, set_plain_ticks, set_ticks
 
 if TYPE_CHECKING:
     import pandas
@@ -105,7 +106,9 @@ def heat(
         bar.ax.tick_params(which="both", color=INK, labelcolor=INK, labelsize=9.5)
         bar.ax.tick_params(labelfontfamily=FONT)
         name_axis(bar.ax, "y", name_label(value))
+        set_plain_ticks(bar.ax, "y")
     write_caption(figure, _explain(points, value))
+    separate_ticks(figure, axes, words=points.x.numbers is None)
     return figure
 
 

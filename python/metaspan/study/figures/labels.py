@@ -75,7 +75,8 @@ def number_label(value: float, math_text: bool = True) -> str:
     value : float
         The number.
     math_text : bool
-        Whether a power of ten is written as mathematics for matplotlib.
+        True: the text is for matplotlib, with powers of ten as mathematics and commas between
+        thousands. False: the text could be typed as an argument.
 
     Returns
     -------
@@ -85,12 +86,12 @@ def number_label(value: float, math_text: bool = True) -> str:
     Examples
     --------
     >>> print(number_label(1000), number_label(10**6), number_label(2.5e-7), number_label(0.25))
-    1000 $10^{6}$ $2.5 \times 10^{-7}$ 0.25
+    1,000 $10^{6}$ $2.5 \times 10^{-7}$ 0.25
     """
     if not math.isfinite(value):
         return "none" if math.isnan(value) else f"{value:g}"
     if value == 0 or 1e-3 < abs(value) < 1e5:
-        return f"{value:.6g}"
+        return f"{value:{',' if math_text else ''}.6g}"
     digits, power = f"{value:.5e}".split("e")
     digits = digits.rstrip("0").rstrip(".")
     if not math_text:
@@ -174,6 +175,18 @@ def equations(name: str, values: Sequence[object], math_text: bool = True) -> li
         f"{left} = {text}" if value is None or isinstance(value, bare) else text
         for value, text in zip(values, texts, strict=True)
     ]
+
+
+def argument_text(value: Any) -> str:
+    """Return the text of an argument of a study, close to what the user wrote."""
+    if hasattr(value, "text"):
+        return str(value.text)
+    if hasattr(value, "kind"):
+        inner = ", ".join(f"{name}={argument_text(v)}" for name, v in value.fields.items())
+        return f"{value.kind}({inner})"
+    if hasattr(value, "function"):
+        return f"a function of {', '.join(sorted(value.names))}"
+    return value_labels([value], math_text=False)[0]
 
 
 def _are_decades(values: Sequence[Any]) -> bool:

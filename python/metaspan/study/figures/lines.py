@@ -8,38 +8,40 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._support import check
-from ..._support.looks import DASHES, FONT, MARKERS, PALETTE, SHADES
-from ..._support.types import F64
-from .frames import (
-    draw_legend,
-    limit_y,
-    make_axes,
-    name_axis,
-    set_plain_ticks,
-    set_ticks,
-    write_caption,
-    write_title,
+from ..._support.looks import (
+    DASHES,
+    FONT,
+    MARKERS,
+    PALETTE,
+    PREDICTED,
+    PREDICTED_DASHES,
+    SHADES,
 )
+from ..._support.types import F64
+from .fitted import FIT_DASHES, Place, draw_law, fit_lines, law_label, laws_text
+from .frames import draw_legend, limit_y, make_axes, name_axis, write_caption, write_title
 from .heat import heat
-from .labels import equations, name_label, number_label, value_labels
+from .labels import equations, escape, name_label
 from .points import Factor, Points, make_points, refuse_hidden, refuse_many, stop_note
+from .ticks import separate_ticks, set_plain_ticks, set_x_scale, spans_decades
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..laws.laws import Law, Laws
+    from ..laws.laws import Laws
 
 __all__ = ["heat", "law_label", "lines"]
 
 
-WIDE = 20.0  # a log axis is used if the largest over the least value, both positive, is larger
 DENSE = 30  # with more points on a line, intervals are bands and only some points have markers
+ROLES = ("x", "predictions", "hue", "col")  # names of the arguments in messages on predictions
 MOST_HUES = 24
 MOST_COLUMNS = 8
 MOST_NOTES = 24  # most counts beside crosses: if there would be more, none is written
-FIT_DASHES = (0, (5, 1.5))
+FARTHEST = 1e100  # largest x of an extrapolation; the least is its inverse
+LOG = ("", "x", "y", "xy")  # which axes are logarithmic
 
 
 def lines(
@@ -52,11 +54,15 @@ def lines(
     fit: bool = False,
     band: float | None = 0.95,
     names: Sequence[str] = (),
+    log: str | None = None,
+    extrapolate: float | None = None,
+    predictions: str | Sequence[str] | Mapping[str, str] = (),
 ) -> Figure:
     r"""Draw the means of a measure over seeds, with their intervals, against a varied name.
 
     If all values of the measure are positive and span more than a decade, means are geometric and
-    the y axis is logarithmic. If only some runs of a point have a value, a cross marks the mean
+    the y axis is logarithmic. Where a power law is fitted, both axes are logarithmic; `log` chooses
+    the axes instead. If only some runs of a point have a value, a cross marks the mean
     over these runs, the number of these runs is written beside the cross, and the lines to the
     cross are dotted. If no run of a point has a value, a cross is drawn on the x axis. An interval
     is drawn as a bar; on a line with many points, a band shows the intervals. Values that the stop
@@ -83,6 +89,17 @@ def lines(
     names : sequence of str
         Names that the study varies independently. An error is raised if the figure would average
         over one of these names.
+    log : {"", "x", "y", "xy"} or None
+        Axes that are logarithmic: none, one or both. None: the axes on which the fitted laws are
+        straight lines, and those whose values span decades. Means are geometric if the y axis is
+        logarithmic.
+    extrapolate : float or None
+        A value of x, beyond the table, up to which the fitted laws are also drawn: as dotted lines,
+        with the intervals of the laws as bands. Needs ``fit=True``.
+    predictions : str, sequence of str, or mapping of str to str
+        Columns of the table with a prediction of `y` for each row. Their means are drawn as thin
+        grey lines. The lines are labelled by the names of the columns, or by the keys of a mapping
+        whose values are names of columns.
 
     Returns
     -------
@@ -97,8 +114,9 @@ def lines(
         If the column `y` does not hold numbers.
     ValueError
         If a column is missing, one of `names` varies without being shown, `fit` is true for
-        categories or for values that are not positive, or a column has too many values: more than
-        24 for `hue`, or 8 for `col`.
+        categories or for values that are not positive, `log` names an axis with values that are
+        not positive, `extrapolate` is given without a fit, or a column has too many values: more
+        than 24 for `hue`, or 8 for `col`.
 
     Examples
     --------
@@ -112,24 +130,55 @@ def lines(
     refuse_hidden(table, (x, hue, col), names)
     refuse_many("hue", points.hue, MOST_HUES)
     refuse_many("col", points.col, MOST_COLUMNS)
-    laws = _fit_lines(points, y) if check.flag("fit", fit) else {}
+    laws = fit_lines(points, y) if check.flag("fit", fit) else {}
+    log_x, log_y = _choose_log(log, points, laws)
+    further = _check_extrapolate(extrapolate, fit, points)
+    columns = [predictions] if isinstance(predictions, str) else predictions
+    labelled = columns if isinstance(columns, Mapping) else {name: name for name in columns}
+    if log_y != points.log:
+        points = make_points(table, x, y, hue=hue, col=col, band=band, log=log_y)
+    predicted = {
+        label: make_points(table, x, of, hue=hue, col=col, band=None, log=False, roles=ROLES).mean
+        for label, of in labelled.items()
+    }
     figure, axes = make_axes(len(points.col.values))
     colors = _choose_colors(points.hue)
-    _set_scales(axes, points)
-    limit_y(axes, points)
+    for ax in axes if log_y else ():
+        ax.set_yscale("log")
+    set_x_scale(axes, points.x, log_x, further)
+    needed = [law.best(at) for at in further for law in laws.values()]
+    bands = [law.best.interval(at) for at in further for law in laws.values()]
+    wanted = np.concatenate([np.ravel([*predicted.values()]), np.ravel(bands)])
+    limit_y(axes, points, np.array(needed), wanted)
     for c, ax in enumerate(axes):
         for h, color in enumerate(colors):
             _draw_line(ax, points, (c, h), color, laws.get((c, h)))
+            if (c, h) in laws:
+                draw_law(ax, laws[c, h].best, color, extrapolate)
+        _draw_predictions(ax, points, c, [*predicted.values()])
         set_plain_ticks(ax, "x")
         name_axis(ax, "x", name_label(x))
     name_axis(axes[0], "y", name_label(y))
     _write_counts(axes, points, colors)
-    _draw_legend(figure, axes, points, colors, laws)
+    _draw_legend(figure, axes, points, colors, laws, predictions=list(labelled))
     if col is not None:
         for ax, text in zip(axes, equations(col, points.col.values), strict=True):
             write_title(ax, text)
     write_caption(figure, _explain(points, y, fit))
+    separate_ticks(figure, axes, words=points.x.numbers is None)
     return figure
+
+
+def _check_extrapolate(extrapolate: float | None, fit: bool, points: Points) -> tuple[float, ...]:
+    """Check the end of an extrapolation; return it as a tuple, which is empty for None."""
+    if extrapolate is None:
+        return ()
+    if not fit:
+        raise ValueError("extrapolate needs fit=True, since only fitted laws are extrapolated")
+    at = check.real("extrapolate", extrapolate, -FARTHEST, FARTHEST)
+    if points.x.numbers is not None and points.x.numbers[0] > 0 and at < 1 / FARTHEST:
+        raise ValueError(f"extrapolate must be positive, as all x are; got {at:g}")
+    return (at,)
 
 
 def _choose_colors(hue: Factor) -> list[Any]:
@@ -157,21 +206,26 @@ def _place_points(points: Points) -> F64:
     return np.asarray(np.arange(len(points.x.values)) + shift[:, None])
 
 
-def _set_scales(axes: Sequence[Axes], points: Points) -> None:
-    """Set the scales and ticks of the x axes, and the scale of the y axes."""
+def _choose_log(log: str | None, points: Points, laws: Mapping[Place, Laws]) -> tuple[bool, bool]:
+    r"""Choose which axes are logarithmic: those that the argument names, or those that suit.
+
+    A power is a straight line on two logarithmic axes, a logarithm where x is logarithmic, and an
+    exponential where y is. Where no law is fitted, the ranges of the values decide.
+    """
     numbers = points.x.numbers
-    for ax in axes:
-        if points.log:
-            ax.set_yscale("log")
-        ax.margins(x=0.07)
-        if numbers is None:
-            names = value_labels(points.x.values, points.x.name)
-            set_ticks(ax, "x", np.arange(len(names)), names)
-            ax.set_xlim(-0.6, len(points.x.values) - 0.4)
-        elif numbers[0] > 0 and numbers[-1] / WIDE > numbers[0]:
-            ax.set_xscale("log")
-        elif numbers.size <= 6:
-            set_ticks(ax, "x", numbers, value_labels(points.x.values, points.x.name))
+    if log is not None:
+        check.choice("log", log, LOG)
+        if "x" in log and (numbers is None or not numbers[0] > 0):
+            raise ValueError(
+                f"log={log!r} needs positive numbers for x; {points.x.name} has others"
+            )
+        finite = points.y[np.isfinite(points.y)]
+        if "y" in log and finite.size and finite.min() <= 0:
+            raise ValueError(f"log={log!r} needs positive values of y; got {finite.min():g}")
+        return "x" in log, "y" in log
+    best = {law.best.name for law in laws.values()}
+    log_x = spans_decades(numbers) or not best.isdisjoint({"power", "logarithm"})
+    return log_x, points.log or not best.isdisjoint({"power", "exponential"})
 
 
 def _draw_line(
@@ -221,84 +275,26 @@ def _draw_line(
         below = nothing[:h].sum(axis=0) if points.x.numbers is not None else np.zeros(at.size)
         on_axis: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "clip_on": False}
         ax.plot(at[nothing[h]], 0.05 * below[nothing[h]], **cross, **on_axis)
-    if laws is not None:
-        fitted = at[points.settled[place]]
-        first, last = float(fitted[0]), float(fitted[-1])
-        space = np.geomspace if ax.get_xscale() == "log" else np.linspace
-        shown = np.clip(space(first, last, 200), first, last)
-        ax.plot(shown, laws.best(shown), color=color, lw=1.1, ls=FIT_DASHES, zorder=2.95)
 
 
-def _fit_lines(points: Points, y: str) -> dict[tuple[int, int], Laws]:
-    r"""Fit laws to the settled points of each line that has at least two such points.
-
-    A point is settled if every run of the point has a value and the stop rule determined none of
-    these values. A run without a value diverged or never reached a tolerance, so the mean over the
-    other runs of its point is biased. A value that the stop rule determined says nothing about the
-    run.
-    """
-    from ..laws.fits import LAWS, fit_laws  # noqa: PLC0415
-
-    numbers = points.x.numbers
-    if numbers is None:
-        raise ValueError(f"fit=True needs numbers for x; {points.x.name} holds others")
-    finite = points.y[np.isfinite(points.y)]
-    if finite.size and finite.min() <= 0:
-        raise ValueError(f"fit=True needs positive values; {y} has {finite.min():g} among them")
-    rows = points.settled.ravel()[points.point]
-    line = points.point // numbers.size
-    fits = {}
-    for c in range(len(points.col.values)):
-        for h in range(len(points.hue.values)):
-            if points.settled[c, h].sum() >= 2:
-                of_line = rows & (line == c * len(points.hue.values) + h)
-                at = numbers[points.x.codes[of_line]]
-                kinds = LAWS if at.min() > 0 else ("exponential",)  # other laws need log x
-                fits[c, h] = fit_laws(at, points.y[of_line], laws=kinds)
-    return fits
-
-
-def law_label(law: Law, x: str) -> str:
-    r"""Return the text of a law in a legend: the dependence on x, and the interval of b.
-
-    Parameters
-    ----------
-    law : Law
-        A fitted law.
-    x : str
-        Name of the variable of the law.
-
-    Returns
-    -------
-    str
-        Text for matplotlib, such as ``"$d^{0.50}$ [0.49, 0.51]"``.
-    """
-    label = name_label(x)
-    symbol = label.split("$")[1] if label.count("$") == 2 else "x"
-    symbol = rf"({symbol})" if "^" in symbol else symbol
-    low, high = law.b_interval
-    half = abs(high - low) / 2
-    size = max(half, 1e-4 * abs(law.b)) if np.isfinite(half) else abs(law.b) / 10
-    digits = int(np.clip(1 - np.floor(np.log10(size)), 0, 12)) if size > 0 else 2
-    numbers = [f"{value:.{digits}f}" for value in (law.b, low, high)]
-    if abs(law.b) < 1e-3:
-        numbers = [number_label(float(f"{value:.2e}"), False) for value in (law.b, low, high)]
-    b, low_text, high_text = (number.replace("-", "−") for number in numbers)
-    power = b.replace("−", "-")
-    text = {
-        "power": rf"$\propto\, {symbol}^{{{power}}}$",
-        "exponential": rf"$\propto\, \exp({power}\, {symbol})$",
-        "logarithm": rf"$a {'' if power.startswith('-') else '+'} {power}\, \log {symbol}$",
-    }[law.name]
-    return f"{text} [{low_text}, {high_text}]" if np.isfinite(half) else text
-
-
-def _law_text(laws: Laws, x: str) -> str:
-    """Return the text of the best law; add the second law's name if they are not told apart."""
-    text = law_label(laws.best, x)
-    if laws.told_apart or len(laws.laws) == 1:
-        return text
-    return f"{text} (not told from {laws.laws[1].name})"
+def _draw_predictions(ax: Axes, points: Points, c: int, predicted: Sequence[F64]) -> None:
+    """Draw predictions, (col, hue, x) each, as thin grey lines; equal lines are drawn once."""
+    places = _place_points(points)
+    words = points.x.numbers is None
+    for i, means in enumerate(predicted):
+        look: dict[str, Any] = {"color": PREDICTED, "lw": 1.0, "zorder": 4}
+        look["ls"] = PREDICTED_DASHES[i % len(PREDICTED_DASHES)]
+        drawn: list[F64] = []
+        for at, values in zip(places, means[c], strict=True):
+            line = np.where((values > 0) | (not points.log), values, np.nan)
+            known = np.isfinite(line)
+            if not known.any():
+                continue
+            if words or known.sum() == 1:  # there is no line between words
+                ax.plot(at[known], line[known], **{**look, "ls": "none"}, marker="_", ms=13)
+            elif not any(np.allclose(line, other, 1e-9, 0, equal_nan=True) for other in drawn):
+                ax.plot(at[known], line[known], **look)
+                drawn.append(line)
 
 
 def _draw_legend(
@@ -306,20 +302,29 @@ def _draw_legend(
     axes: Sequence[Axes],
     points: Points,
     colors: Sequence[Any],
-    laws: Mapping[tuple[int, int], Laws],
+    laws: Mapping[Place, Laws],
+    *,
+    predictions: Sequence[str],
 ) -> None:
-    """Draw a legend that names the lines and the laws that are fitted to them."""
+    """Draw a legend that names the lines, the laws that are fitted to them, and predictions."""
     hues = equations(points.hue.name, points.hue.values) if points.hue.name else [""]
     styles: list[dict[str, Any]] = []
     for h, color in enumerate(colors):
         ls = DASHES[h % len(DASHES)] if points.x.numbers is not None else "none"
         styles.append({"color": color, "marker": MARKERS[h % len(MARKERS)], "ls": ls})
-    of = {place: _law_text(law, points.x.name) for place, law in laws.items()}
+    of = {place: laws_text(law, points.x.name) for place, law in laws.items()}
     fitted = {"ls": FIT_DASHES, "lw": 1.1}
+    named = [escape(name) for name in predictions]
+    mark: dict[str, Any] = {"color": PREDICTED, "lw": 1.0}
+    if points.x.numbers is None:
+        mark |= {"ls": "none", "marker": "_", "ms": 13}
+    marks = [{"ls": PREDICTED_DASHES[i % len(PREDICTED_DASHES)], **mark} for i in range(len(named))]
     if len(axes) == 1:
         for (_, h), law in of.items():
             hues[h] = f"{hues[h]}: {law}" if hues[h] else law
             styles[h] |= fitted
+        hues += named
+        styles += marks
         crowded = len(hues) > (2 if of or points.x.numbers is None else 4)
         draw_legend(figure, axes[0], hues, styles, outside=crowded)
         return
@@ -329,7 +334,7 @@ def _draw_legend(
         if with_law:
             hues += [text, *(of[c, h] for h in with_law)]
             styles += [{"ls": "none"}, *({"color": colors[h], **fitted} for h in with_law)]
-    draw_legend(figure, axes[-1], hues, styles, outside=True)
+    draw_legend(figure, axes[-1], [*hues, *named], [*styles, *marks], outside=True)
 
 
 def _write_counts(axes: Sequence[Axes], points: Points, colors: Sequence[Any]) -> None:

@@ -67,8 +67,7 @@ class Points:
         For each point, the number of its rows, the number of rows that count, and the number of
         rows whose value the stop rule determined.
     log : bool
-        Whether means are geometric, which is so if all values are positive and span more than a
-        decade.
+        Whether means are geometric and the y axis is logarithmic.
     """
 
     x: Factor
@@ -192,6 +191,7 @@ def make_points(
     hue: str | None = None,
     col: str | None = None,
     band: float | None = 0.95,
+    log: bool | None = None,
     roles: tuple[str, str, str, str] = ("x", "y", "hue", "col"),
 ) -> Points:
     r"""Average a measure over seeds, for each combination of values of `x`, `hue` and `col`.
@@ -206,6 +206,9 @@ def make_points(
         Names of further columns whose values group the rows.
     band : float or None
         Coverage of the intervals, in (0, 1); None: no intervals.
+    log : bool or None
+        Whether means are geometric. None: means are geometric if all values are positive and span
+        more than a decade.
     roles : tuple of str
         Names by which error messages refer to the four arguments.
 
@@ -242,7 +245,8 @@ def make_points(
     index = np.ravel_multi_index([column.codes for column in by], shape)
     point = np.asarray(index, dtype=np.int64)
     finite = values[np.isfinite(values)]
-    log = bool(finite.size and finite.min() > 0 and finite.max() / DECADE > finite.min())
+    if log is None:
+        log = bool(finite.size and finite.min() > 0 and finite.max() / DECADE > finite.min())
     runs = np.bincount(point, minlength=int(np.prod(shape)))
     mean, low, high, counted = average(values, point, runs.size, band, log)
     stopped = np.bincount(point[set_by_stop(table, y)], minlength=runs.size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import os
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._support import files
+from ..._support.numbers import PLUS_MINUS, with_error
 from ..._support.types import F64, I64
+from ..figures.captions import to_unicode
 from ..figures.choose import auto_figures
 from ..figures.labels import value_labels
 from ..figures.points import average, factor
@@ -27,7 +30,6 @@ __all__ = ["auto_figures", "cells", "write"]
 
 MOST_CELLS = 300  # most rows of the table of means by cell
 LARGE = 200_000  # if vector graphics have more bytes, a figure is stored as pixels
-ROUNDING = 1e-14  # relative standard errors below this value are rounding errors
 ENDED_WELL = ("finished", "converged", "underflow")
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --dim: #5f5f5f; --line: #ddd; --paper: #fff;
@@ -178,7 +180,8 @@ def cells(table: pandas.DataFrame) -> pandas.DataFrame:
     bad = ~np.isin(np.asarray(table["status"], dtype=str), ENDED_WELL)
     columns: dict[str, Any] = {}
     for by in factors:
-        texts = np.array(value_labels(by.values, by.name, math_text=False), dtype=object)
+        labels = [to_unicode(label) for label in value_labels(by.values, by.name)]
+        texts = np.array(labels, dtype=object)
         columns[by.name] = texts[by.codes[first]] if texts.size else []
     columns["runs"] = runs.astype(str)
     columns["failed"] = np.bincount(index[bad], minlength=distinct.size).astype(str)
@@ -197,8 +200,7 @@ def _format_means(values: F64, index: I64, runs: I64) -> list[str]:
     texts = []
     for cell in zip(mean.tolist(), error.tolist(), counted.tolist(), runs.tolist(), strict=True):
         middle, spread, count, of = cell
-        text = f"{middle:.4g}" if count else "–"
-        text += f" ± {spread:.2g}" if count > 1 and spread > ROUNDING * abs(middle) else ""
+        text = with_error(middle, spread if count > 1 else math.nan, PLUS_MINUS) if count else "–"
         texts.append(text + (f" ({count} of {of})" if 0 < count < of else ""))
     return texts
 

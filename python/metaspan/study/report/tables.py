@@ -21,8 +21,17 @@ if TYPE_CHECKING:
     import pandas
 
 
-def make_table(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> pandas.DataFrame:
-    """Make a table with one row per ended run; columns: varied names, seed, status, measures."""
+def make_table(
+    spec: Spec,
+    cells: Sequence[Cell],
+    rows: Mapping[RunId, Row],
+    *,
+    number: str | None = None,
+) -> pandas.DataFrame:
+    r"""Make a table with one row per ended run; columns: varied names, seed, status, measures.
+
+    If `number` is given, a last column of this name holds the index of the row's cell in `cells`.
+    """
     pd = _import_pandas()
     pairs = [
         (cell, row)
@@ -40,6 +49,9 @@ def make_table(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> 
         columns[measure.name] = np.array(
             [_decode_number(value) for value in values], dtype=np.float64
         )
+    if number is not None:
+        place = {cell.name: i for i, cell in enumerate(cells)}
+        columns[number] = np.array([place[cell.name] for cell, _ in pairs], dtype=np.int64)
     table = pd.DataFrame(columns)
     table.attrs[SET_BY_STOP] = measures_set(
         [measure.name for measure in spec.measures], [cell.arguments for cell in cells]

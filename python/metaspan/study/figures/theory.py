@@ -1,0 +1,229 @@
+r"""Computes what the theory predicts for a measure in the cells of a study."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..._support import check, signals
+from ..._support.types import F64
+from ...config.config import TrainConfig
+from ...config.fit_config import FitConfig
+from ...config.options import CoordinateStart, FittedStart, Init, ZeroStart, column_length
+from ...methods import core_method
+from ...runs.outcome import DivergenceWarning
+from ...theory.predictions import floor_of, rate_of, run_limit
+from ...theory.rates import plateau
+from ..design.cells import Cell, configure_cell
+from ..design.measures import Measure
+
+if TYPE_CHECKING:
+    import pandas
+
+CELL = "number of the cell"  # column that `add_predictions` needs
+EVERYTHING = "theory"
+OTHER_MEASURE = "is a prediction of"  # part of the reason if a prediction is of another measure
+MOST_TRIALS = 4  # seeds of a cell over which the limit is averaged
+VANISHED = 1e-9  # floors below this are 0 up to rounding
+SCALED = 1e-6  # relative difference from 1 up to which alpha B^T B counts as the identity
+OF_LIMIT = ("dist", "w_norm", "floor", "rounds_to")  # measures of records that the limit has
+
+
+def _rate(measure: Measure, config: TrainConfig) -> float:
+    """Return the rate (22)."""
+    _require_measure("rate", measure, ("rate",))
+    return rate_of(config)
+
+
+def _rounds(measure: Measure, config: TrainConfig) -> float:
+    r"""Return the rounds in which dist falls to a tolerance at the rate (22).
+
+    From a random start, dist begins to fall after the plateau of (22). From a start at a given
+    dist, each round divides the tangent of the largest angle by the same factor.
+    """
+    _require_measure("rounds", measure, ("rounds_to",))
+    rate = rate_of(config)
+    start, method = config.init, config.method
+    others = (CoordinateStart, FittedStart, ZeroStart)
+    if not isinstance(start, Init) or isinstance(start, others):
+        raise ValueError("init must be random or methodical for the rounds by (22)")
+    length = core_method(method).alpha * column_length(start, method) ** 2
+    if abs(length - 1.0) > SCALED:
+        raise ValueError(
+            "init must have alpha B_0^T B_0 = I for the rounds by (22); got alpha B_0^T B_0 = "
+            f"{length:.3g} I"
+        )
+    tolerance = float(measure.name.partition(":")[2])
+    if rate == 0.0 or tolerance >= 1.0:
+        raise ValueError("the rate must be positive and TOL below 1 for the rounds by (22)")
+    if start.dist is None:
+        return plateau(config.drawn_tasks, method) - math.log(tolerance) / rate
+    tangents = [math.tan(math.asin(sine)) for sine in (min(start.dist, 1 - 1e-15), tolerance)]
+    return max(0.0, math.log(tangents[0] / tangents[1]) / rate)
+
+
+def _floor(measure: Measure, config: TrainConfig) -> float:
+    """Return the floor (59)."""
+    _require_measure("floor", measure, ("floor", "dist"))
+    floor = floor_of(config)
+    if math.isnan(floor):
+        raise ValueError("the run has no floor: its outer step size is beyond the boundary")
+    if floor < VANISHED:
+        raise ValueError("the floor is 0, since the run has infinitely many samples or tasks")
+    return floor
+
+
+def _limit(measure: Measure, config: TrainConfig) -> float:
+    """Measure the deterministic limit (55) of the run; average over its trials."""
+    _require_measure("limit", measure, OF_LIMIT)
+    if config.m_in is None and config.m_out is None:
+        raise ValueError("the limit (55) is that of a run on samples; got m_in = m_out = None")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DivergenceWarning)
+        result = run_limit(config, config.rounds, measure.records)
+    values = [measure(result.trial(trial)) for trial in config.trials]
+    return float(np.mean(values))
+
+
+# Each prediction, and the number of the equation from which it comes.
+PREDICTIONS: Mapping[str, tuple[Callable[[Measure, TrainConfig], float], str]] = {
+    "rate": (_rate, "rate (22)"),
+    "rounds": (_rounds, "rounds (22)"),
+    "floor": (_floor, "floor (59)"),
+    "limit": (_limit, "limit (55)"),
+}
+
+
+def predict_cells(
+    names: str | Sequence[str],
+    measure: Measure | None,
+    cells: Sequence[Cell],
+    trials: Sequence[int] = (0,),
+    *,
+    required: bool = True,
+) -> tuple[dict[str, F64], str]:
+    r"""Compute the predictions of the theory for a measure in each of several cells.
+
+    Parameters
+    ----------
+    names : str or sequence of str
+        Names of predictions: "rate", "rounds", "floor" and "limit"; or "theory" for all of them.
+    measure : Measure or None
+        The measure; None for a column that is no measure, of which nothing is predicted.
+    cells : sequence of Cell
+        The cells.
+    trials : sequence of int
+        Seeds of the study; the limit is averaged over the first four.
+    required : bool
+        Whether a prediction that is named must exist in a cell.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (cells,)
+        For each prediction that exists in at least one cell, by its label, the predicted values;
+        NaN where it does not exist.
+    str
+        The reason for which a prediction does not exist, if none does; otherwise empty.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `names` is not a name of a prediction or a sequence of names, or if a prediction that is
+        named exists in no cell.
+
+    Notes
+    -----
+    The rate and the rounds take microseconds a cell, and a floor takes milliseconds. The limit
+    takes microseconds a round.
+    """
+    wanted, found, reason = _check_names(names), dict[str, F64](), ""
+    if measure is None or measure.is_users:
+        reason = "the measure must be named for a prediction"
+    for name in wanted if not reason else ():
+        values, reasons = np.full(len(cells), math.nan), list[str]()
+        for i, cell in enumerate(cells):
+            try:
+                values[i] = _predict_cell(name, measure, cell, trials)
+            except Exception as error:
+                signals.reraise_signal(error)
+                if not isinstance(error, (ValueError, TypeError, ArithmeticError)):
+                    raise
+                reasons.append(str(error))
+        if np.isfinite(values).any():
+            found[PREDICTIONS[name][1]] = values
+        else:
+            why = reasons[0] if reasons else "its value is not finite"
+            if required and EVERYTHING not in names:
+                raise ValueError(f"predictions must exist for a cell; got {name!r}: {why}")
+            # A reason that concerns the cells says more than that the measure is another one.
+            if not reason or OTHER_MEASURE in reason:
+                reason = why
+    return found, "" if found else reason
+
+
+def add_predictions(
+    table: pandas.DataFrame,
+    names: str | Sequence[str],
+    measure: Measure | None,
+    cells: Sequence[Cell],
+    trials: Sequence[int],
+) -> tuple[pandas.DataFrame, tuple[str, ...], str]:
+    r"""Add columns of predictions to a table whose column ``CELL`` numbers the cells.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Table of a study with the column `CELL`.
+    names, measure, trials : object
+        As for `predict_cells`.
+    cells : sequence of Cell
+        The cells that the column `CELL` numbers; only those that occur in it are computed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table with a column for each prediction.
+    tuple of str
+        Names of these columns.
+    str
+        The reason for which there is no prediction; empty if there is one.
+    """
+    present, place = np.unique(np.asarray(table[CELL]), return_inverse=True)
+    found, reason = predict_cells(names, measure, [cells[i] for i in present], trials)
+    return table.assign(**{label: by[place] for label, by in found.items()}), tuple(found), reason
+
+
+def _predict_cell(name: str, measure: Any, cell: Cell, trials: Sequence[int]) -> float:
+    """Compute one prediction in one cell; raise ValueError if it does not exist there."""
+    some = range(trials[0], trials[0] + 1)
+    while some.stop in trials and len(some) < MOST_TRIALS:
+        some = range(some.start, some.stop + 1)
+    config = configure_cell(cell.arguments, trials=some, record=measure.records or ("dist",))
+    if isinstance(config, FitConfig):
+        raise ValueError("predictions are those of training, not of a fit")
+    return PREDICTIONS[name][0](measure, replace(config, device="cpu"))
+
+
+def _require_measure(name: str, measure: Measure, kinds: tuple[str, ...]) -> None:
+    """Raise ValueError unless a prediction is one of the measure."""
+    if measure.name.partition(":")[0] not in kinds:
+        known = check.words(kinds, "or")
+        raise ValueError(f"the {name} {OTHER_MEASURE} {known}; got y={check.show(measure.name)}")
+
+
+def _check_names(names: object) -> list[str]:
+    """Return the names of predictions; raise TypeError or ValueError for anything else."""
+    if isinstance(names, str):
+        names = [names]
+    known = f"{', '.join(PREDICTIONS)}, or {EVERYTHING} for all"
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"predictions must be of {known}; got {check.show(names)}")
+    for name in names:
+        if name not in (EVERYTHING, *PREDICTIONS):
+            raise ValueError(f"predictions must be of {known}; got {check.show(name)}")
+    return list(PREDICTIONS) if EVERYTHING in names else list(dict.fromkeys(names))
