@@ -74,7 +74,7 @@ def draw(records: list[Record], path: Path) -> bool:
         title = ", ".join(_symbol(part) for part in fixed.split(", "))
         text = {"color": ms.plots.INK, "family": ms.plots.FONT}
         with_math = {**text, "math_fontfamily": "stix", "fontsize": 10.5}
-        ax.set_title(title, **{**with_math, "fontsize": 9})
+        ax.set_title(title, loc="left", **with_math)
         ax.set_xlabel(f"${name}$", **with_math)
         if name == "n":
             ax.set_ylabel("time of a round (ms)", **with_math)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._support.looks import DASHES, MARKERS, PALETTE, PREDICTED, new_axes
+from .._support.looks import DASHES, MARKERS, PALETTE, PREDICTED, new_axes, set_log_ticks
 from .._support.tables import Row, format_csv
 from .._support.types import F64
 from ..fit import fit
@@ -221,6 +221,8 @@ class Comparison:
         grid = np.geomspace(min(n for _, n, _ in sines), max(n for _, n, _ in sines), 50)
         line: dict[str, Any] = {"color": PREDICTED, "lw": 1.1, "ls": DASHES[1]}
         ax.plot(grid, cramer_rao(self.tasks, grid, m), label="Cramer-Rao", **line)
+        ax.margins(x=0.04)
+        set_log_ticks(ax)
         label_axes(ax, f"tasks of {m} samples", "sine of the largest angle")
         return figure
 
