@@ -10,8 +10,6 @@ over its value is the inverse of the statistical efficiency.
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 import metaspan as ms
 
 D, K, M, NOISE = 100, 5, 25, 1.0
@@ -42,21 +40,17 @@ def main():
     table = study.table()
     tasks = ms.LinearTasks(d=D, k=K, noise=NOISE, heads=ms.GaussianHeads(cov=[1 / K] * K))
     dist, bound = table["dist"], ms.theory.cramer_rao(tasks, table["n"], M)
+    table["Cramér-Rao line"] = bound
     table["tan2 / bound"] = dist**2 / (1 - dist**2) * (1 - bound**2) / bound**2
     for measure in ("dist", "tan2 / bound", "seconds"):
         shown = table.pivot_table(measure, "n", "method", sort=False)
         print(f"\n{measure}, means:\n{shown.to_string(float_format='{:.2g}'.format)}")
 
-    figure = study.plot("n", "dist", hue="method")
-    n = np.geomspace(table["n"].min(), table["n"].max(), 50)
-    axes = figure.axes[0]
-    bound = ms.theory.cramer_rao(tasks, n, M)
-    axes.plot(n, bound, color="0.35", ls="--", lw=1.2)
-    end = (n[-1], bound[-1])
-    beneath = dict(xytext=(0, -6), textcoords="offset points", ha="right", va="top", fontsize=8)
-    axes.annotate("Cramer-Rao line", end, color="0.35", **beneath)
+    figure = ms.study.lines(
+        table, "n", "dist", hue="method", log="xy", predictions="Cramér-Rao line"
+    )
     figure.savefig(out / "study_methods.png", dpi=200)
-    print(f"\nthe figure is in {out}; the dashed line is the Cramer-Rao line")
+    print(f"\nthe figure is in {out}; the grey line is the Cramer-Rao line")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ after a number of rounds that grows like log(d k) / mu^2.
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 import metaspan as ms
 
 ALPHA, BETA, K = 0.1, 0.2, 3
@@ -57,15 +55,11 @@ def main():
         slope = 0.5 / (ALPHA * BETA * mu2)
         print(f"\nrounds to 1e-6 against d, mu2 = {mu2} (theory: {slope:.4g} log d):\n{laws}")
 
-    figure = study.plot("mu2", "rate", hue="d")
-    (ax,) = figure.axes
-    at = np.geomspace(diversities[0], diversities[-1], 50)
-    ax.plot(at, [rate(mu2) for mu2 in at], color="0.6", lw=5, alpha=0.5, zorder=1)
-    ax.text(at[25], rate(at[25]), "     theory, (22)", va="top", family="STIXGeneral", fontsize=12)
+    figure = study.plot("mu2", "rate", hue="d", log="xy", predictions="rate")
     figure.savefig(out / "study_rate.png", dpi=200)
-    study.plot("d", "rounds_to:1e-6", hue="mu2", fit=True).savefig(
-        out / "study_rounds.png", dpi=200
-    )
+    figure = study.plot("d", "rounds_to:1e-6", hue="mu2", fit=True, predictions="rounds")
+    figure.savefig(out / "study_rounds.png", dpi=200)
+    print(f"\n{figure.caption}")
     study.report(out / "report.html")
     print(f"\nfigures and report.html are in {out}")
 
