@@ -8,7 +8,10 @@ import pytest
 import metaspan as ms
 
 SHEET = "body { background: url('ground.png'); }"
-MODULES = {"metaspan": ms, "metaspan.theory": ms.theory, "metaspan.study": ms.study}
+MODULES = {
+    "metaspan": ms,
+    **{f"metaspan.{name}": getattr(ms, name) for name in ("explore", "study", "theory")},
+}
 NAMES = [
     f"{prefix}.{name}"
     for prefix, module in MODULES.items()
