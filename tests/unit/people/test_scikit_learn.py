@@ -171,17 +171,20 @@ def score_without_each_row(fitted, X, y, tasks):
     return 1 - errors / squares
 
 
-@pytest.mark.parametrize("intercept", [False, True])
-def test_score_of_fitted_and_of_new_tasks(data, intercept):
+@pytest.mark.parametrize(
+    "options", [{}, {"fit_intercept": False}, {"scale_targets": True, "ridge": 0.0}]
+)
+def test_score_of_fitted_and_of_new_tasks(data, options):
+    """The scale of a new task is that of all its rows, which matters to a penalty alone."""
     known = data.tasks < 10
-    model = make(fit_intercept=intercept).fit(data.X[known], data.y[known], data.tasks[known])
+    model = make(**options).fit(data.X[known], data.y[known], data.tasks[known])
     X, y, tasks = data.X, data.y, data.tasks
     errors = np.empty(len(y))
     errors[known] = y[known] - model.predict(X[known], tasks[known])
     off = y.copy()
     for task in range(15):
         rows = np.flatnonzero(tasks == task)
-        off[rows] -= y[rows].mean() * intercept
+        off[rows] -= y[rows].mean() * model.fit_intercept
         for row in rows[task < 10 and len(rows) :]:
             others = rows[rows != row]
             errors[row] = y[row] - model.adapt(X[others], y[others]).predict(X[[row]])[0]
