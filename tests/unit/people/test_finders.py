@@ -71,7 +71,7 @@ def test_training_takes_a_thousand_rounds_by_default(data, monkeypatch):
         return train(*arguments, **options | {"rounds": 2})
 
     monkeypatch.setattr(finders, "train", watch)
-    make(method="anil").fit(*data)
+    make(method="anil", rounds=None).fit(*data)
     make(method="anil", rounds=7).fit(*data)
     assert seen == [1000, 7]
 
@@ -104,6 +104,32 @@ def test_objects_that_set_options_are_those_of_fit(data):
     by_name = make(method="altmin").fit(*data)
     apart = np.abs(model.components_ - by_name.components_).max()
     assert 0 < apart < 0.1
+
+
+def test_iterations_stop_once_the_loss_hardly_falls():
+    """Ten iterations must lower the loss by a ten-thousandth, or the last of them is the end."""
+    B = np.ones((2, 1))
+    stop = finders.EarlyStop()
+    steep = [stop.record(B, None, 1.001**-i) for i in range(50)]
+    flat = [stop.record(B, None, 1.001**-50 * (1 - 1e-6 * i)) for i in range(12)]
+    assert not any(steep)
+    assert flat == [False] * 10 + [True] * 2
+    stop = finders.EarlyStop()
+    assert [stop.record(B, None, loss) for loss in (5.0, 1e-3, 4e-6)] == [False, False, True]
+    stop = finders.EarlyStop()
+    assert not stop.record(B)
+    assert stop.record(np.full((2, 1), np.nan))
+
+
+def test_an_early_end_hardly_changes_predictions():
+    """The loss of the last ten iterations differs by less than a ten-thousandth."""
+    data = draw_related(np.random.default_rng(14), n=30, m=12)
+    ends, known = [], data.X @ data.coefficients.T
+    for rounds in (None, 1000):
+        model = make(rounds=rounds).fit(data.X, data.y, data.tasks)
+        theta = model.heads_ @ model.components_
+        ends.append(np.mean((data.X @ theta.T - known) ** 2))
+    assert ends[0] == pytest.approx(ends[1], rel=0.05)
 
 
 def test_a_fit_that_does_not_converge_warns(data):

@@ -102,7 +102,11 @@ def test_errors_are_those_of_refits(data, intercept):
     best = errors[1 + np.argmin(means[1:])]
     assert gain.gain == pytest.approx(1 - means[0] / best.mean(), rel=1e-4)
     assert gain.tasks == 10
-    # The jackknife over tasks estimates the same standard error.
+    # The error of the ratio of two means, by its derivatives with respect to each.
+    shared, other = errors[0].mean(), best.mean()
+    moves = (errors[0] - shared) / other - (best - other) * shared / other**2
+    expected = np.sqrt(np.sum(moves**2) / 9 / 10)
+    assert gain.standard_error == pytest.approx(expected, rel=1e-3)
     left_out = [1 - np.delete(errors[0], i).mean() / np.delete(best, i).mean() for i in range(10)]
     jackknife = np.sqrt(0.9 * np.sum((left_out - np.mean(left_out)) ** 2))
     assert gain.standard_error == pytest.approx(jackknife, rel=0.3)
