@@ -244,7 +244,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         """
         check_is_fitted(self)
         if is_list_of_tasks(X):
-            self._check_list(X)
+            self._check_list(X, tasks)
             return [self.predict(task, i) for i, task in enumerate(X)]
         Z = self._scores(X)
         if tasks is None and self._form == COLUMNS:
@@ -315,7 +315,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         """
         check_is_fitted(self)
         if is_list_of_tasks(X):
-            self._check_list(X)
+            self._check_list(X, tasks)
             if sample_weight is not None:
                 raise ValueError("sample_weight must be left out where X is a list")
             table = read_lists(self, X, y, reset=False)
@@ -324,6 +324,8 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
             X = read_features(self, X, reset=False)
             weights = _read_weights(sample_weight, X.shape[0])
             if count_axes(y) == 2:
+                if tasks is not None:
+                    raise ValueError("tasks must be left out where each column of y is a task")
                 return self._score_columns(X, y, weights)
             y = read_responses(y, X.shape[0])
             if tasks is None:
@@ -480,8 +482,8 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         predicted: F64 = np.sum(Z * self.heads_[number], axis=1) + self.intercepts_[number]
         return predicted
 
-    def _check_list(self, X: Any) -> None:
-        """Raise ValueError unless X is a list like the one that was fitted."""
+    def _check_list(self, X: Any, tasks: Any) -> None:
+        """Raise ValueError unless X is a list like the one that was fitted, without labels."""
         if self._form != LISTS:
             raise ValueError(
                 f"X must be one table of rows, since the fit was on {self._form}; got a list"
@@ -490,6 +492,8 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
             raise ValueError(
                 f"X must have {len(self.tasks_)} arrays, one for each task; got {len(X)}"
             )
+        if tasks is not None:
+            raise ValueError("tasks must be left out where X is a list with an array for each task")
 
     def _task_numbers(self, tasks: Any, rows: int) -> I64:
         """Return the number of the task of each row, from labels that must be known."""

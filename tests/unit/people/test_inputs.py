@@ -512,6 +512,28 @@ def test_lists_only_after_a_fit_on_a_list(data, fitted):
         assert_one_sentence(call, ValueError, ["X must have 12 arrays", "got 5"])
 
 
+def test_labels_beside_a_list_or_columns(data, rng):
+    X, y = data.lists()
+    model = make().fit(X, y)
+    for call in (
+        lambda: model.predict(X, tasks=data.tasks),
+        lambda: model.score(X, y, tasks=data.tasks),
+    ):
+        assert_one_sentence(call, ValueError, ["tasks must be left out where X is a list"])
+    assert_one_sentence(
+        lambda: model.score(X, y, sample_weight=np.ones(108)),
+        ValueError,
+        ["sample_weight must be left out where X is a list"],
+    )
+    Y = data.columns(rng)
+    model = make().fit(data.X, Y)
+    assert_one_sentence(
+        lambda: model.score(data.X, Y, data.tasks),
+        ValueError,
+        ["tasks must be left out where each column of y is a task"],
+    )
+
+
 def test_columns_only_after_a_fit_on_columns(data, fitted, rng):
     Y = data.columns(rng)
     assert_one_sentence(
