@@ -4,16 +4,17 @@ Does sharing help on my data?
 
 Many small regressions, such as one for each customer, sensor or patient, can share what they learn:
 if their coefficients lie near a few common directions, these directions are found from the rows of
-all tasks, and a task needs only as many rows as there are directions. This script makes three data
-sets that look the same, with 60 tasks, 30 features, and coefficients and noise of the same size:
+all tasks, and a task needs few rows more than the number of directions. This script makes three
+data sets that look the same, with 60 tasks, 30 features, and coefficients and noise of the same
+size:
 
 - the coefficients of all tasks *share two directions*;
 - the tasks share *nothing*;
 - the coefficients *share a mean*: each task has the mean of all tasks plus a part of its own.
 
-Sharing components helps on the first, and harms on the other two. The cross-validation of
-``sharing_gain`` tells these cases apart. On the third, the right method is linear MAML, and the
-script ends with it. Responses that real images determine are in digits.py.
+Sharing components helps on the first, and harms or does not help on the other two. The
+cross-validation of ``sharing_gain`` tells these cases apart. On the third, the right method is
+linear MAML, and the script ends with it. The script digits.py asks the same question of images.
 """
 
 import argparse
@@ -88,7 +89,7 @@ for name in laws:
 
 # %%
 # Once the rank is known, the default method, alternating least squares, finds the components more
-# accurately if tasks have several times as many rows as there are components.
+# accurately if the rows of a task are several times the number of components.
 
 batch, _ = draw("two directions", 20)
 refined = ms.SharedRepresentation(models["two directions"].rank_, fit_intercept=False)
