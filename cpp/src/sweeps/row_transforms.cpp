@@ -32,19 +32,17 @@ void residuals_of(Index rows, Index k, const double* Z, const double* y, const d
   }
 }
 
-/// Subtracts from the columns of a copy of Z (rows, k) and of y their means.
-void center_rows(Index rows, Index k, const double* Z, const double* y, double* centered,
-                 double* centered_y) {
-  for (Index j = 0; j < k; ++j) {
-    double sum = 0;
-    for (Index i = 0; i < rows; ++i) sum += Z[i * k + j];
-    const double mean = sum / static_cast<double>(rows);
-    for (Index i = 0; i < rows; ++i) centered[i * k + j] = Z[i * k + j] - mean;
+/// Subtracts from each column of Z (rows, k) its mean. The second pass removes the rounding error of
+/// the first, which is as large as that of the mean.
+void center(Index rows, Index k, double* Z) {
+  for (int pass = 0; pass < 2; ++pass) {
+    for (Index j = 0; j < k; ++j) {
+      double sum = 0;
+      for (Index i = 0; i < rows; ++i) sum += Z[i * k + j];
+      const double mean = sum / static_cast<double>(rows);
+      for (Index i = 0; i < rows; ++i) Z[i * k + j] -= mean;
+    }
   }
-  double sum = 0;
-  for (Index i = 0; i < rows; ++i) sum += y[i];
-  const double mean = sum / static_cast<double>(rows);
-  for (Index i = 0; i < rows; ++i) centered_y[i] = y[i] - mean;
 }
 
 /// Solves one task for the head v by its normal equations and refines v once, so that its error is
@@ -80,14 +78,18 @@ bool solve_head(Index rows, Index k, const double* Z, const double* y, double* v
   return true;
 }
 
-/// Solves one task with an intercept: as `solve_head`, with r the residuals y - c - Z v.
+/// Solves one task with an intercept: as `solve_head`, with r the residuals y - c - Z v. The
+/// residuals sum to zero as closely as possible, since X^T r multiplies their sum by the mean of X.
 bool solve_head_and_intercept(Index rows, Index k, const double* Z, const double* y, double* v,
                               double* r) {
   thread_local std::vector<double> centered, centered_y;
-  centered.resize(static_cast<std::size_t>(rows * k));
-  centered_y.resize(static_cast<std::size_t>(rows));
-  center_rows(rows, k, Z, y, centered.data(), centered_y.data());
-  return solve_head(rows, k, centered.data(), centered_y.data(), v, r);
+  centered.assign(Z, Z + rows * k);
+  centered_y.assign(y, y + rows);
+  center(rows, k, centered.data());
+  center(rows, 1, centered_y.data());
+  const bool solved = solve_head(rows, k, centered.data(), centered_y.data(), v, r);
+  center(rows, 1, r);
+  return solved;
 }
 
 }  // namespace

@@ -336,9 +336,9 @@ def test_large_offsets_of_responses(data, fitted):
 
 
 def test_large_means_of_features(data, fitted):
-    moved = make().fit(data.X + 1e5, data.y, data.tasks)
+    moved = make().fit(data.X + 1e6, data.y, data.tasks)
     np.testing.assert_allclose(moved.components_, fitted.components_, rtol=0, atol=1e-4)
-    found = moved.predict(data.X + 1e5, data.tasks)
+    found = moved.predict(data.X + 1e6, data.tasks)
     np.testing.assert_allclose(found, fitted.predict(data.X, data.tasks), rtol=0, atol=1e-4)
 
 
