@@ -14,7 +14,7 @@ from .estimator import Estimator, Monitor, Unrecorded
 from .ridge import loo_errors, mean_eigenvalue, penalties
 from .samples import I64, Samples, lengths
 from .solvers import WidthError
-from .subset import Subset
+from .subset import take_tasks
 
 MOST = 10  # the largest width that is tried unless candidates are given
 
@@ -116,7 +116,7 @@ def choose_width(  # noqa: PLR0917
     errors = np.full((samples.n, len(widths)), np.nan)
     for fold in range(folds):
         held = np.sort(order[fold::folds])
-        rest = Subset(samples, np.setdiff1d(np.arange(samples.n), held))
+        rest = take_tasks(samples, np.setdiff1d(np.arange(samples.n), held))
         representations = _fit_widths(estimator, rest, widths, monitor)
         errors[held, : len(representations)] = _held_out_errors(
             estimator, samples, held, representations
@@ -150,7 +150,7 @@ def _check_candidates(
 
 def _fit_widths(
     estimator: Estimator,
-    samples: Subset,
+    samples: Samples,
     widths: tuple[int, ...],
     monitor: Callable[[], Monitor],
 ) -> list[F64]:
@@ -183,7 +183,7 @@ def _held_out_errors(
     ends = np.cumsum([0, *(B.shape[1] for B in bases)])
     stacked = np.ascontiguousarray(np.concatenate(bases, axis=1))
     columns = [slice(*pair) for pair in pairwise(ends)]
-    subset = Subset(samples, held)
+    subset = take_tasks(samples, held)
     if estimator.uses_averages:
         averages = subset.averages()
         first, second = averages.products(stacked)

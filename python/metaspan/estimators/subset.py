@@ -2,14 +2,25 @@ r"""The samples of some of the tasks, with the interface of `Samples`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .._support.types import F64
 from .samples import I64, HalfAverages, Samples, Transform
 
 
+def take_tasks(samples: Samples, tasks: I64) -> Samples:
+    """Return the samples of some tasks, in rising order, without copying X.
+
+    Samples that have a method `take` read the rows of these tasks alone.
+    """
+    take: Callable[[I64], Samples] | None = getattr(samples, "take", None)
+    return Subset(samples, tasks) if take is None else take(tasks)
+
+
 class Subset:
-    """The samples of some tasks, in rising order; X is not copied.
+    """The samples of some tasks, in rising order, of samples that cannot leave tasks out.
 
     A product still reads the rows of all tasks; rows of tasks that are left out have the
     coefficient zero.

@@ -21,6 +21,7 @@ from ..estimators.samples import (
     spread,
     task_sums,
 )
+from ..estimators.subset import take_tasks
 from ..estimators.transforms import HeadFit, RowForms
 from ..tasks.batch import TaskBatch
 
@@ -141,6 +142,10 @@ class SharedRows:
             return None
         return SharedRows(self._table.take(np.arange(1)), self._seed, self.threads)
 
+    def take(self, tasks: I64) -> SharedRows:
+        """Return the samples of some tasks, in rising order; X is not copied."""
+        return SharedRows(self._table.take(tasks), self._seed, self.threads)
+
     def averages(self) -> RowAverages:
         """Return the averages of the two halves of every task; the first half has m // 2 rows."""
         return RowAverages(self)
@@ -258,6 +263,10 @@ class Contrasts:
             half = self._contrast(gram, one)
             grams.append(np.ascontiguousarray(self._contrast(half.T, one)))
         return grams
+
+    def take(self, tasks: I64) -> Contrasts:
+        """Return the samples of some tasks, in rising order; X is not copied."""
+        return Contrasts(take_tasks(self._samples, tasks))
 
     def shared(self) -> Contrasts | None:
         """Return the samples of one task if all tasks have the same X; None otherwise."""
