@@ -26,7 +26,7 @@ from ..tasks.batch import TaskBatch
 from .task_rows import Contrasts
 
 ROUNDS = 1000  # of training, unless `rounds` is given
-LAST, SMALL, ALMOST_ZERO = 10, 1e-4, 1e-6  # see EarlyStop
+LAST, SMALL, ALMOST_ZERO, MOST = 10, 1e-3, 1e-6, 100  # see EarlyStop
 REFUSED = ("oracle", "pooled")  # one needs the ground truth, and the other finds one direction
 OF_TRAIN = ("anil", "fo-anil", "maml", "fo-maml", "fedavg", "reptile", "ridge-anil", "fedrep")
 METHODS = (*(name for name in NAMES if name not in REFUSED), *OF_TRAIN)
@@ -35,9 +35,9 @@ METHODS = (*(name for name in NAMES if name not in REFUSED), *OF_TRAIN)
 class EarlyStop:
     """A monitor that stops an iterative estimator once more iterations hardly lower the loss.
 
-    Errors of predictions need no more: ten iterations that lower the loss by less than `SMALL` of
-    it are the last ones. The estimator also stops if its loss is almost zero, since tasks with too
-    few rows for their features let it fall for ever.
+    Errors of predictions need no more: `LAST` iterations that lower the loss by less than `SMALL`
+    of it are the last ones, and so is iteration `MOST`. The estimator also stops if its loss is
+    almost zero, since tasks with too few rows for their features let it fall for ever.
     """
 
     rounds = None
@@ -52,6 +52,8 @@ class EarlyStop:
         losses = self._losses
         losses.append(objective)
         if objective <= ALMOST_ZERO * losses[0]:
+            return True
+        if len(losses) > MOST:
             return True
         return len(losses) > LAST and losses[-1 - LAST] - objective <= SMALL * objective
 

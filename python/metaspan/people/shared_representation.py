@@ -16,7 +16,7 @@ from .._support.types import F64
 from ..estimators.reference_lines import SingleTask
 from ..estimators.ridge import check_ridge
 from ..estimators.samples import I64, Samples, spread, task_sums
-from ..estimators.subset import Subset
+from ..estimators.subset import take_tasks
 from .adapted import AdaptedModel
 from .finders import find, resolve_finder
 from .heads import (
@@ -93,7 +93,8 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
     rounds : int or None
         The most iterations of the estimator, which otherwise ends by its own rule, or the rounds of
         training. None: an iterative estimator ends once ten iterations lower the loss by less than
-        a ten-thousandth, which is all that predictions need, and training takes 1000 rounds.
+        a thousandth, or after 100 iterations, which is all that predictions need; training takes
+        1000 rounds.
     random_state : int
         Seed of all random numbers, >= 0: the same seed gives the same bits.
     threads : int or None
@@ -430,7 +431,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         _check_features(samples, self.fit_intercept)
         enough = np.flatnonzero(spare >= min(2, int(spare.max())))
         if len(enough) < samples.n:
-            samples = Subset(samples, enough)
+            samples = take_tasks(samples, enough)
         if self.fit_intercept:
             samples = Contrasts(samples)
         return find(finder, samples, rank, seed, self.rounds)
