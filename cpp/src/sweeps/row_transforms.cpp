@@ -32,8 +32,8 @@ void residuals_of(Index rows, Index k, const double* Z, const double* y, const d
   }
 }
 
-/// Subtracts from each column of Z (rows, k) its mean. The second pass removes the rounding error of
-/// the first, which is as large as that of the mean.
+/// Subtracts from each column of Z (rows, k) its mean. The second pass removes the rounding error
+/// of the first, which is as large as that of the mean.
 void center(Index rows, Index k, double* Z) {
   for (int pass = 0; pass < 2; ++pass) {
     for (Index j = 0; j < k; ++j) {
