@@ -16,6 +16,7 @@ from ..estimators.samples import I64, by_length, spread, task_sums
 STEPS = 200  # the most steps of the expectation-maximisation for the prior
 TOL = 1e-6  # the prior has converged once a step changes no number by more than this share
 FLOOR = 1e-6  # the least variance of a component, relative to the largest one
+CONSTANT = 1e-12  # variance of features that counts as zero, relative to the largest one
 # Penalties among which leave-one-out errors choose, relative to the variance of the noise.
 RELATIVE_PENALTIES = 10.0 ** np.arange(-4.0, 4.25, 0.5)
 
@@ -173,10 +174,12 @@ def choose_ridge(Z: F64, y: F64, offsets: I64, prior: Prior, intercept: bool) ->
 def standardise(B: F64, Z: F64, y: F64, offsets: I64, options: Options) -> tuple[F64, Prior]:
     r"""Turn and scale the columns of B so that the prior covariance of the heads is the identity.
 
-    The scores ``X C`` of the returned columns C (dim, k) are uncorrelated within the tasks, and the
-    variance of score j is the part of the variance of the responses that it explains in an average
-    task, in descending order, apart from what the mean head explains. Ridge regression on such
-    scores needs a single penalty. The largest entry of every column is positive.
+    The scores ``X C`` of the returned columns C (dim, k) are uncorrelated within the tasks, and
+    ridge regression on them needs a single penalty. The variance of score j is the part of the
+    variance of the responses that the deviations of head j from its mean explain in an average
+    task. The columns are in descending order of that variance times ``1 + mean_j^2``, which
+    includes the part that the mean explains. The largest entry of every column is positive. A
+    direction of B in which the rows do not vary within tasks has a column of zeros, the last one.
 
     Returns
     -------
@@ -188,14 +191,17 @@ def standardise(B: F64, Z: F64, y: F64, offsets: I64, options: Options) -> tuple
     sums = TaskSums.of(Z, y, offsets, options.intercept)
     G = sums.A.sum(axis=0) / max(sums.count, 1)
     values, vectors = np.linalg.eigh(G)
-    values = np.maximum(values, max(values[-1], np.finfo(float).tiny) * np.finfo(float).eps)
-    whiten = vectors / np.sqrt(values)  # the features Z whiten have the covariance I
+    varied = values > max(CONSTANT * values[-1], np.finfo(float).tiny)
+    # The features Z whiten have the covariance I, apart from those that do not vary.
+    whiten = vectors * np.where(varied, 1 / np.sqrt(np.where(varied, values, 1.0)), 0.0)
     white = TaskSums(whiten.T @ sums.A @ whiten, sums.b @ whiten, sums.squares, sums.count)
     prior = fit_prior(white, options.fit_mean and len(sums.b) > 1)
     explained, turn = np.linalg.eigh(prior.covariance)
-    explained, turn = np.maximum(explained[::-1], np.finfo(float).tiny), turn[:, ::-1]
-    C = B @ whiten @ (turn * np.sqrt(explained))
+    explained = np.maximum(explained, np.finfo(float).tiny)
+    mean = (turn.T @ prior.mean) / np.sqrt(explained)
+    shares = (varied @ turn**2) * explained * (1 + mean**2)
+    order = np.argsort(-shares, kind="stable")
+    C = (B @ whiten @ (turn * np.sqrt(explained)))[:, order]
     largest = np.abs(C).argmax(axis=0)
     signs = np.where(C[largest, np.arange(C.shape[1])] < 0, -1.0, 1.0)
-    mean = signs * (turn.T @ prior.mean) / np.sqrt(explained)
-    return C * signs, Prior(mean, np.eye(len(mean)), prior.noise)
+    return C * signs, Prior(mean[order] * signs, np.eye(len(mean)), prior.noise)

@@ -103,8 +103,9 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
     Attributes
     ----------
     components_ : ndarray of shape (rank, d), float64
-        The components, in descending order of the variance that they explain. Scores ``transform(X)
-        = (X - feature_mean_) @ components_.T`` are uncorrelated within tasks.
+        The components, in descending order of `explained_`. Scores ``transform(X) = (X -
+        feature_mean_) @ components_.T`` are uncorrelated within tasks. A component along which no
+        row differs from the others of its task is zero.
     heads_ : ndarray of shape (n, rank), float64
         The heads of the tasks.
     intercepts_ : ndarray of shape (n,), float64
@@ -112,7 +113,10 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
     mean_head_ : ndarray of shape (rank,), float64
         The mean of the heads over tasks, or zeros.
     explained_ : ndarray of shape (rank,), float64
-        Share of the variance of the responses within tasks that each component explains.
+        Share of the variance of the responses within tasks that each component explains, mean head
+        included, by the fitted model: the variance of the scores times ``1 + mean_head_**2``,
+        divided by the sum of these products and `noise_`. The shares, and that of the noise, add up
+        to 1. If components fit the noise of the rows, their shares are too large.
     noise_ : float
         Estimated variance of the noise, of scaled responses with `scale_targets`.
     ridge_ : float
@@ -448,8 +452,8 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         self.heads_ = heads * self.scales_[:, None]
         self.intercepts_ = intercepts * self.scales_
         sums = TaskSums.of(Z, y, offsets, self.fit_intercept)
-        variances = np.einsum("njj->j", sums.A) * (1 + self.mean_head_**2)
-        self.explained_ = variances / max(sums.squares, np.finfo(float).tiny)
+        variances = np.einsum("njj->j", sums.A) / max(sums.count, 1) * (1 + self.mean_head_**2)
+        self.explained_ = variances / (variances.sum() + self.noise_)
 
     def _solve(self, Z: F64, y: F64, offsets: I64) -> tuple[F64, F64]:
         """Return the heads (n, rank) and the intercepts (n,) of tasks with scaled responses."""

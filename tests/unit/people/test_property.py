@@ -109,6 +109,8 @@ def test_a_fit_is_finite_or_refused_in_one_sentence(drawn, options):
     for name in ("components_", "heads_", "intercepts_", "mean_head_", "explained_", "scales_"):
         assert np.isfinite(getattr(model, name)).all(), name
     assert model.noise_ > 0
+    assert model.explained_.sum() < 1 + 1e-12
+    assert (np.diff(model.explained_) < 1e-9).all()
     assert model.ridge_ >= 0
     assert np.isfinite(model.predict(X, tasks)).all()
     new = model.adapt(X[:1], y[:1])

@@ -79,10 +79,10 @@ def test_attributes_are_those_of_the_formulas(data, fit_mean):
     inner, off = people.without_intercept(Z, y)
     total = sum(z.T @ z for z in inner)
     np.testing.assert_allclose(total, np.diag(np.diag(total)), rtol=0, atol=1e-9 * total[0, 0])
-    assert (np.diff(np.diag(total)) < 0).all()
-    squares = sum(values @ values for values in off)
-    expected = np.diag(total) * (1 + model.mean_head_**2) / squares
+    variances = np.diag(total) * (1 + model.mean_head_**2) / sum(map(len, off))
+    expected = variances / (variances.sum() + model.noise_)
     np.testing.assert_allclose(model.explained_, expected, rtol=1e-10)
+    assert (np.diff(model.explained_) < 0).all()
     # The law of the heads, whose covariance is I, is a fixed point of the explicit step.
     mean, covariance, noise = people.em_step(
         inner, off, model.mean_head_, np.eye(2), model.noise_, fit_mean=fit_mean
@@ -249,6 +249,17 @@ def test_explained_shares_and_noise_are_near_the_truth():
     """
     assert deviates(np.random.default_rng(5)).max() < 6
     assert deviates(np.random.default_rng(5), fault=4 / 3)[0] > 6
+
+
+def test_components_are_ordered_by_what_they_explain_with_their_mean():
+    """One direction has a large mean and small deviations: it explains more than the other one."""
+    rng = np.random.default_rng(15)
+    tasks, X = np.repeat(np.arange(40), 15), rng.standard_normal((600, 6))
+    heads = np.array([0.0, 5.0]) + rng.standard_normal((40, 2)) * [1.5, 0.3]
+    y = np.sum(X[:, :2] * heads[tasks], axis=1) + 0.3 * rng.standard_normal(600)
+    model = make(method="altmin").fit(X, y, tasks)
+    assert np.abs(model.components_).argmax(axis=1).tolist() == [1, 0]
+    assert model.explained_[0] > 0.8 > 0.2 > model.explained_[1]
 
 
 def test_forms_of_the_same_tasks_agree():
