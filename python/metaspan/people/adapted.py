@@ -10,6 +10,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array
 
 from .._support.types import F64
+from .task_rows import multiply
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class AdaptedModel:
         X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
         if X.shape[1] != len(self.coef_):
             raise ValueError(f"X must have {len(self.coef_)} features; got {X.shape[1]}")
-        return np.asarray(X @ self.coef_ + self.intercept_, dtype=np.float64)
+        return multiply(X, self.coef_) + self.intercept_
 
     def score(self, X: Any, y: Any) -> float:
         r"""Compute the coefficient of determination, R^2, of the predictions.

@@ -44,7 +44,7 @@ from .inputs import (
     read_responses,
 )
 from .sharing import SharingGain, compare
-from .task_rows import Contrasts, TaskRows
+from .task_rows import Contrasts, TaskRows, multiply
 from .whitening import whiten
 
 LOO = "loo"
@@ -480,7 +480,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
 
     def _project(self, X: Any) -> F64:
         """Return the scores of checked rows, (rows, rank)."""
-        return np.asarray(X @ self.components_.T - self.components_ @ self.feature_mean_)
+        return multiply(X, self.components_.T) - self.components_ @ self.feature_mean_
 
     def _predict_rows(self, Z: F64, number: I64) -> F64:
         """Return the predictions of rows from their scores and the numbers of their tasks."""

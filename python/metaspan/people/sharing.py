@@ -16,7 +16,7 @@ from ..estimators.reference_lines import Pooled, dual_coefficients
 from ..estimators.samples import I64, Samples, spread, task_sums
 from .heads import center
 from .inputs import Table
-from .task_rows import Contrasts, TaskRows
+from .task_rows import Contrasts, TaskRows, multiply
 from .whitening import whiten
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _predict(model: SharedRepresentation, train: Table, held: TaskRows, seed: in
     shared.n_features_in_ = int(train.rows.X.shape[1])
     shared._fit_table(train, seed, threads)
     number = np.repeat(np.arange(held.n), np.diff(held.offsets))
-    Z = held.X @ shared.components_.T
+    Z = multiply(held.X, shared.components_.T)
     Z = (Z - shared.components_ @ shared.feature_mean_)[held.order]
     ours = np.sum(Z * shared.heads_[number], axis=1) + shared.intercepts_[number]
     features = whiten(model.whiten, train.rows.X, model.fit_intercept, seed)
@@ -194,9 +194,9 @@ def _fit_pooled(
     )
     assert estimate.heads is not None
     theta = estimate.B[:, 0] * estimate.heads[0, 0]
-    predicted = (held.X @ theta)[held.order]
+    predicted = multiply(held.X, theta)[held.order]
     if intercept:
-        off = train.y - (train.X @ theta)[train.order]
+        off = train.y - multiply(train.X, theta)[train.order]
         means = task_sums(off[:, None], train.offsets)[:, 0] / np.diff(train.offsets)
         predicted = predicted + np.repeat(means, np.diff(held.offsets))
     return np.asarray(predicted)

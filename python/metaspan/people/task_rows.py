@@ -26,6 +26,19 @@ from ..estimators.transforms import HeadFit, RowForms
 from ..tasks.batch import TaskBatch
 
 _ENTRIES = 1 << 18  # entries of tasks that are transformed at a time
+_BLOCK = 1 << 20  # features in float32 that are converted to float64 at a time
+
+
+def multiply(X: Any, B: F64) -> F64:
+    """Return ``X B`` in float64, for a table X (rows, d), without a copy of dense X in float32."""
+    if not isinstance(X, np.ndarray) or X.dtype == np.float64:
+        return np.asarray(X @ B)
+    product = np.empty((len(X), *B.shape[1:]))
+    step = max(_BLOCK // max(X.shape[1], 1), 1)
+    for first in range(0, len(X), step):
+        rows = slice(first, first + step)
+        product[rows] = X[rows].astype(np.float64) @ B
+    return product
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 
 from .._support import check
 from .._support.types import F64
+from .task_rows import multiply
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ def whiten(option: Any, X: Any, intercept: bool, seed: int) -> Features:
             f"whiten must ask for at most {rank} components, the rank of X; got {option!r}"
         )
     whitener = np.asarray(pca.components_.T / np.sqrt(variances), dtype=np.float64)
-    return Features(np.ascontiguousarray(X @ whitener - mean @ whitener), mean, whitener)
+    return Features(np.ascontiguousarray(multiply(X, whitener) - mean @ whitener), mean, whitener)
 
 
 def _read_option(option: Any) -> int | None:

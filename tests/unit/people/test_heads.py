@@ -201,7 +201,7 @@ def test_chosen_penalty_is_that_of_refits(tasks, intercept, noise):
 @pytest.mark.parametrize("fit_mean", [False, True])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_standard_components(rng, intercept, fit_mean):
-    """Scores are uncorrelated, in order of what they explain, and the law of the heads is the same."""
+    """Scores are uncorrelated, in the order of what they explain, and heads have the same law."""
     d, k = 7, 3
     tasks = Tasks(rng, k, np.full(60, 9))
     X = rng.standard_normal((len(tasks.y), d))

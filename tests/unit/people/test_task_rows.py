@@ -6,7 +6,7 @@ import scipy.sparse
 
 from estimator_draws import Rows
 from metaspan.estimators.on_arrays import ArraySamples
-from metaspan.people.task_rows import Contrasts, SharedRows, TaskRows
+from metaspan.people.task_rows import Contrasts, SharedRows, TaskRows, multiply
 from reference import people
 
 ROWS, D = 11, 5
@@ -183,3 +183,22 @@ def test_opened_tables_borrow_the_features(rng):
         samples = table.open(0, 1)
         X[:] = 1.0
         close(samples.features(np.ones((D, 1))), np.full((len(table.order), 1), float(D)))
+
+
+def test_products_of_float32_features_make_no_copy_in_float64(rng, monkeypatch):
+    """Blocks of few rows, the last of which is shorter, give the whole product."""
+    monkeypatch.setattr("metaspan.people.task_rows._BLOCK", 4 * D)
+    X = rng.standard_normal((ROWS, D)).astype(np.float32)
+    seen = []
+
+    class Watched(np.ndarray):
+        def astype(self, *arguments, **options):
+            seen.append(self.shape[0])
+            return np.asarray(super().astype(*arguments, **options))
+
+    for B in (rng.standard_normal((D, 2)), rng.standard_normal(D)):
+        seen.clear()
+        found = multiply(X.view(Watched), B)
+        assert seen == [4, 4, 3]
+        assert found.dtype == np.float64
+        close(found, X.astype(np.float64) @ B)
