@@ -2,6 +2,7 @@ r"""Finds the components of the tasks, by an estimator of `fit` or by training w
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -180,5 +181,21 @@ def find(
         raise ValueError(f"no components were found: {estimate.reason or 'they are not finite'}")
     if not estimate.converged:
         message = f"the components did not converge: {estimate.reason}"
-        warnings.warn(message, NotConvergedWarning, stacklevel=6)  # the caller of `fit`
+        warnings.warn(message, NotConvergedWarning, stacklevel=_level_of_user())
     return np.linalg.qr(estimate.B)[0]
+
+
+def _level_of_user() -> int:
+    """Return the level of the caller, for `warnings.warn`, of the first frame of the user's code.
+
+    Frames of this package, of scikit-learn and of decorators are not the user's.
+    """
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _is_inside(module: str) -> bool:
+    """Return whether a module is part of the package, or of what calls it for the user."""
+    return module.partition(".")[0] in {__name__.partition(".")[0], "contextlib", "sklearn"}

@@ -132,10 +132,14 @@ def test_an_early_end_hardly_changes_predictions():
     assert ends[0] == pytest.approx(ends[1], rel=0.05)
 
 
-def test_a_fit_that_does_not_converge_warns(data):
+@pytest.mark.parametrize("call", ["fit", "fit_transform", "sharing_gain"])
+def test_a_fit_that_does_not_converge_warns_the_caller(data, call):
+    model = make(rounds=2)
+    X, y = map(np.concatenate, data)
+    tasks = np.repeat(np.arange(14), [len(task) for task in data[1]])
     with pytest.warns(ms.NotConvergedWarning, match="components did not converge") as caught:
-        make(rounds=2).fit(*data)
-    assert caught[0].filename == __file__
+        getattr(model, call)(X, y, tasks=tasks)
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_a_fit_that_converges_does_not_warn(data):
