@@ -205,7 +205,7 @@ def _fit_pooled(
 def _mean_square(X: Any) -> float:
     """Return the mean of the squared features of dense or sparse rows, without copying them."""
     values = X.ravel() if isinstance(X, np.ndarray) else X.data
-    return float(np.dot(values, values) / (X.shape[0] * X.shape[1]))
+    return float(np.einsum("i,i->", values, values, dtype=np.float64) / (X.shape[0] * X.shape[1]))
 
 
 def _ranges(rows: TaskRows) -> list[slice]:

@@ -13,6 +13,8 @@ from .._support import check
 from .._support.types import F64
 from .task_rows import multiply
 
+_BLOCK = 1 << 20  # sparse entries that are converted to float64 at a time
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
@@ -37,7 +39,7 @@ def whiten(option: Any, X: Any, intercept: bool, seed: int) -> Features:
     With an intercept, scores have the mean zero over the rows.
     """
     count = _read_option(option)
-    mean = np.asarray(X.mean(axis=0), dtype=np.float64).reshape(-1)
+    mean = _mean(X)
     mean = mean if intercept else np.zeros_like(mean)
     if count is None:
         return Features(X, mean, None)
@@ -58,6 +60,17 @@ def whiten(option: Any, X: Any, intercept: bool, seed: int) -> Features:
         )
     whitener = np.asarray(pca.components_.T / np.sqrt(variances), dtype=np.float64)
     return Features(np.ascontiguousarray(multiply(X, whitener) - mean @ whitener), mean, whitener)
+
+
+def _mean(X: Any) -> F64:
+    """Return the mean of the rows, (d,), by sums in float64, without a copy of X."""
+    if isinstance(X, np.ndarray):
+        return np.asarray(X.mean(axis=0, dtype=np.float64))
+    sums = np.zeros(X.shape[1])
+    for first in range(0, len(X.data), _BLOCK):
+        part = slice(first, first + _BLOCK)
+        sums += np.bincount(X.indices[part], X.data[part], minlength=len(sums))
+    return sums / X.shape[0]
 
 
 def _read_option(option: Any) -> int | None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import metaspan as ms
 from matching import relative_error
@@ -362,6 +363,16 @@ def test_units_of_responses_and_of_features(data, fitted, factor):
     assert model.noise_ == pytest.approx(fitted.noise_ * factor**2, rel=1e-5)
     model = make().fit(data.X * factor, data.y, data.tasks)
     assert relative_error(model.predict(data.X * factor, data.tasks), expected) < 1e-5
+
+
+@pytest.mark.parametrize("storage", [np.asarray, scipy.sparse.csr_matrix])
+def test_mean_of_many_features_in_float32(storage):
+    """A running sum in float32 is off by 1e-4 after this many rows."""
+    rng = np.random.default_rng(18)
+    X = (rng.standard_normal((50_000, 2)) + 100.3).astype(np.float32)
+    y, tasks = X[:, 0] + rng.standard_normal(50_000), np.arange(50_000) % 10
+    model = make(rank=1, method="moments").fit(storage(X), y, tasks)
+    np.testing.assert_allclose(model.feature_mean_, X.mean(axis=0, dtype=float), rtol=1e-12)
 
 
 def test_constant_and_repeated_features_change_nothing(data, fitted):
