@@ -66,11 +66,11 @@ def _mean(X: Any) -> F64:
     """Return the mean of the rows, (d,), by sums in float64, without a copy of X."""
     if isinstance(X, np.ndarray):
         return np.asarray(X.mean(axis=0, dtype=np.float64))
-    sums = np.zeros(X.shape[1])
+    sums: F64 = np.zeros(X.shape[1])
     for first in range(0, len(X.data), _BLOCK):
         part = slice(first, first + _BLOCK)
         sums += np.bincount(X.indices[part], X.data[part], minlength=len(sums))
-    return sums / X.shape[0]
+    return np.asarray(sums / X.shape[0])
 
 
 def _read_option(option: Any) -> int | None:

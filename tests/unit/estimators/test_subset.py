@@ -3,22 +3,32 @@
 import numpy as np
 import pytest
 
+import metaspan as ms
 from estimator_draws import Rows, Whole, draw, draw_weights, projection
+from metaspan.estimators.on_arrays import ArraySamples
 from metaspan.estimators.spectral import Duchi, SplitSpectral
-from metaspan.estimators.subset import Subset
+from metaspan.estimators.subset import Subset, take_tasks
 from reference.estimator_samples import DenseSamples
 
 TASKS = np.array([0, 3, 4, 10])
 
 
-@pytest.fixture(params=[DenseSamples, Whole, Rows])
+def stored(X, y, B_star, weights):
+    """Samples of a batch, which can leave tasks out."""
+    return ArraySamples(ms.TaskBatch(list(X), list(y), B_star=B_star, weights=weights), threads=1)
+
+
+@pytest.fixture(params=[DenseSamples, Whole, Rows, stored])
 def pair(request, rng):
     """A subset of ragged tasks, and the same tasks alone."""
     X, y, B_star = draw(rng, m=rng.integers(2, 9, 12))
     weights = draw_weights(rng, 12)
     chosen = weights[TASKS] / weights[TASKS].mean()
     alone = DenseSamples([X[i] for i in TASKS], [y[i] for i in TASKS], B_star, chosen)
-    return Subset(request.param(X, y, B_star, weights), TASKS), alone
+    samples = request.param(X, y, B_star, weights)
+    subset = take_tasks(samples, TASKS)
+    assert isinstance(subset, Subset) == (not hasattr(samples, "take"))
+    return subset, alone
 
 
 def test_numbers_are_those_of_the_tasks(pair):
