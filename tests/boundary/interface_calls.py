@@ -35,6 +35,7 @@ LAYER = ms.train(TASKS, "linear-attention", **RUN)
 SAMPLES_RESULT = ms.train(TASKS, "fo-anil", **{**RUN, "m_in": 3, "m_out": 3})
 WIDE_RESULT = ms.train(TASKS, "fo-anil", **{**RUN, "m_in": 3, "m_out": 3, "width": K + 1})
 DATA_RESULT = ms.train(BATCH, "anil", n=None, width=2, rounds=3, stop=None, threads=1)
+PEOPLE = (X.reshape(-1, D), Y.ravel(), np.repeat(["a", "b", "c"], 6))
 TABLE = pd.DataFrame(
     {"d": [1, 1, 2, 2, 4, 4], "m": [1, 2] * 3, "y": [0.5, 0.4, 0.3, 0.2, 0.1, 0.1]}
 )
@@ -360,6 +361,22 @@ CALLS = {
     ),
     "Result.save": Call(RESULT.save, {"path": "none/none"}),
     "Result.plot": Call(DATA_RESULT.plot, {"y": "loss_out"}),
+    "SharedRepresentation": Call(
+        lambda **given: ms.SharedRepresentation(**given).fit(*PEOPLE),
+        {
+            **{"rank": 1, "method": "moments", "fit_mean": True, "fit_intercept": True},
+            **{"whiten": None, "scale_targets": False, "ridge": "loo", "rounds": 3},
+            **{"random_state": 0, "threads": 1},
+        },
+        ms.SharedRepresentation,
+        costly=("rounds",),
+    ),
+    # What is wrong with X and y, scikit-learn says in its own words.
+    "SharedRepresentation.fit": Call(
+        lambda tasks: ms.SharedRepresentation(1, "moments", threads=1).fit(*PEOPLE[:2], tasks),
+        {"tasks": PEOPLE[2]},
+        ms.SharedRepresentation,
+    ),
     "log_range": Call(ms.log_range, {"first": 1, "last": 100, "num": 5}, list),
     "process_pool": Call(ms.process_pool, {"workers": 1}, ProcessPoolExecutor),
     "show_config": Call(ms.show_config, {}),
@@ -526,10 +543,11 @@ CALLS = {
     ),
 }
 RECORDS = [
-    *(ms.Active, ms.BatchSummary, ms.Diverged, ms.DivergenceWarning, ms.Diversity),
+    *(ms.Active, ms.AdaptedModel, ms.BatchSummary, ms.Diverged, ms.DivergenceWarning, ms.Diversity),
     *(ms.Estimate, ms.Evaluation, ms.FewSamplesWarning, ms.Gradient, ms.Interrupted, ms.Outcome),
     *(ms.FitConfig, ms.LocalStepsWarning, ms.NotConverged, ms.NotConvergedWarning),
     *(ms.GrowingHeadWarning, ms.Interval, ms.Plan, ms.RankTest),
+    ms.SharingGain,
     *(ms.Result, ms.Risk, ms.StudyStatus, ms.TrainConfig, study.Law, study.Laws, study.Powers),
     *(study.Solution, study.StudyEstimate, theory.FewShotRisk, theory.OptimalShaping),
 ]
