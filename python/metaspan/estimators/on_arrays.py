@@ -10,7 +10,7 @@ from .._support.types import F64
 from ..tasks.batch import TaskBatch, core_data
 from ..tasks.storage import TaskArrays
 from .averages import RowAverages
-from .samples import I64, Transform
+from .samples import I64, Samples, Transform
 from .transforms import Curvature, HeadFit, RowForms
 
 
@@ -115,7 +115,7 @@ class ArraySamples:
         one = TaskBatch(X_in, y_in, X_out, y_out, B_star=batch.B_star, check_finite=False)
         return type(self)(one, self._seed, self._trial, self.threads)
 
-    def take(self, tasks: I64) -> ArraySamples:
+    def take(self, tasks: I64) -> Samples:
         """Return the samples of some tasks, in rising order; X is not copied."""
         batch = self._batch.take(tasks.tolist())
         taken = type(self)(batch, self._seed, self._trial, self.threads)

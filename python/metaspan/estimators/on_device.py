@@ -11,7 +11,8 @@ from .._load import core
 from .._support.types import F64
 from ..tasks.batch import TaskBatch, core_data
 from .on_arrays import ArraySamples, contiguous
-from .samples import Transform
+from .samples import I64, Samples, Transform
+from .subset import Subset
 
 MOST_COLUMNS = 256  # of a factor of one sweep on a device
 
@@ -47,6 +48,10 @@ class DeviceSamples(ArraySamples):
             return contiguous(transform(Z, range(first, end)))
 
         return self._rows.combine_features(contiguous(B), rows, self.threads)
+
+    def take(self, tasks: I64) -> Samples:
+        """Return the samples of some tasks, in rising order, from the X that the device has."""
+        return Subset(self, tasks)
 
     def grams(self, tasks: range) -> list[F64]:
         """Return the Gram matrices ``X_i X_i^T``, (m_i, m_i), of some tasks."""

@@ -107,7 +107,7 @@ def test_objects_that_set_options_are_those_of_fit(data):
 
 
 def test_iterations_stop_once_the_loss_hardly_falls():
-    """Ten iterations must lower the loss by a ten-thousandth, or the last of them is the end."""
+    """Ten iterations must lower the loss by a thousandth, or the last of them is the end."""
     B = np.ones((2, 1))
     stop = finders.EarlyStop()
     steep = [stop.record(B, None, 1.001**-i) for i in range(50)]
@@ -117,12 +117,15 @@ def test_iterations_stop_once_the_loss_hardly_falls():
     stop = finders.EarlyStop()
     assert [stop.record(B, None, loss) for loss in (5.0, 1e-3, 4e-6)] == [False, False, True]
     stop = finders.EarlyStop()
+    falling = [stop.record(B, None, 0.9**i) for i in range(101)]
+    assert falling == [False] * 100 + [True]
+    stop = finders.EarlyStop()
     assert not stop.record(B)
     assert stop.record(np.full((2, 1), np.nan))
 
 
 def test_an_early_end_hardly_changes_predictions():
-    """The loss of the last ten iterations differs by less than a ten-thousandth."""
+    """The loss of the last ten iterations differs by less than a thousandth."""
     data = draw_related(np.random.default_rng(14), n=30, m=12)
     ends, known = [], data.X @ data.coefficients.T
     for rounds in (None, 1000):
