@@ -1,4 +1,4 @@
-"""What docs/coming_from.md says of other libraries, where they are installed, is true."""
+"""The claims of docs/coming_from.md about other libraries hold, where these are installed."""
 
 import re
 

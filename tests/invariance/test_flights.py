@@ -98,7 +98,7 @@ def test_destinations_have_places(flights):
 
 
 def test_ridge_and_its_leave_one_out_errors_solve_the_normal_equations(example, rng):
-    """Each fit is made anew, without each of the days, by least squares on more rows."""
+    """The reference repeats each fit without each of the days, by least squares with added rows."""
     X, y, X_test = rng.normal(size=(2, 6, 9)), rng.normal(size=(2, 6)), rng.normal(size=(4, 9))
     predicted, left_out = example.ridge_paths(X, y, X_test)
     assert predicted.shape == (len(example.PENALTIES), 2, 4)

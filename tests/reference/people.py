@@ -49,7 +49,7 @@ def log_likelihood(Z, y, mean, covariance, noise):
 def em_step(Z, y, mean, covariance, noise, *, fit_mean=True):
     """Return the mean, the covariance and the noise after one step of (69).
 
-    The law of a head given the responses is that of a normal vector given another one.
+    The law of a head, given the responses, is that of one normal vector given another.
     """
     heads, spreads, squares = [], [], 0.0
     for features, responses in zip(Z, y, strict=True):

@@ -15,7 +15,7 @@ from .task_rows import multiply
 
 @dataclass(frozen=True, eq=False)
 class AdaptedModel:
-    r"""A linear model of one task: what `SharedRepresentation.adapt` returns.
+    r"""A linear model of one task, as `SharedRepresentation.adapt` returns it.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class AdaptedModel:
         Raises
         ------
         ValueError
-            If X has another number of features, or contains NaN or infinity.
+            If X does not have d features, or contains NaN or infinity.
         """
         X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
         if X.shape[1] != len(self.coef_):

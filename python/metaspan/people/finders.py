@@ -26,7 +26,7 @@ from ..solved_methods import AltGDmin
 from ..tasks.batch import TaskBatch
 from .task_rows import Contrasts
 
-ROUNDS = 1000  # of training, unless `rounds` is given
+ROUNDS = 1000  # rounds of training, unless `rounds` is given
 LAST, SMALL, ALMOST_ZERO, MOST = 10, 1e-3, 1e-6, 100  # see EarlyStop
 REFUSED = ("oracle", "pooled")  # one needs the ground truth, and the other finds one direction
 OF_TRAIN = ("anil", "fo-anil", "maml", "fo-maml", "fedavg", "reptile", "ridge-anil", "fedrep")
@@ -36,9 +36,10 @@ METHODS = (*(name for name in NAMES if name not in REFUSED), *OF_TRAIN)
 class EarlyStop:
     """A monitor that stops an iterative estimator once more iterations hardly lower the loss.
 
-    Errors of predictions need no more: `LAST` iterations that lower the loss by less than `SMALL`
-    of it are the last ones, and so is iteration `MOST`. The estimator also stops if its loss is
-    almost zero, since tasks with too few rows for their features let it fall for ever.
+    Iterations beyond that hardly change the errors of predictions. The estimator stops once its
+    last `LAST` iterations together have lowered the loss by at most the fraction `SMALL`, and at
+    the latest after `MOST` iterations. It also stops once its loss is almost zero: if tasks have
+    fewer rows than features, the loss may fall towards zero without end.
     """
 
     rounds = None
@@ -121,9 +122,10 @@ class Trained:
 
 
 def resolve_finder(method: Any, seed: int) -> Estimator:
-    """Return the estimator that `method` names, or that trains with the method it names.
+    """Return the estimator that `method` names, or an estimator that trains with that method.
 
-    Raises TypeError or ValueError for what is neither an estimator nor a method with components.
+    Raises TypeError or ValueError if `method` is neither an estimator nor a method that learns
+    components.
     """
     if isinstance(method, str):
         if method in REFUSED:
@@ -148,7 +150,9 @@ def resolve_finder(method: Any, seed: int) -> Estimator:
 def find(
     finder: Estimator, samples: Samples, rank: int | str, seed: int, rounds: int | None
 ) -> F64:
-    """Return components of the tasks, (dim, k), with a rank that "cv" chooses on held-out tasks.
+    """Return orthonormal components of the tasks, (dim, k).
+
+    If `rank` is "cv", the number k is chosen by cross-validation on held-out tasks.
 
     Warns
     -----

@@ -14,7 +14,7 @@ from .._support.types import F64
 from ..estimators.samples import I64, by_length, spread, task_sums
 
 STEPS = 200  # the most steps of the expectation-maximisation for the prior
-TOL = 1e-6  # the prior has converged once a step changes no number by more than this share
+TOL = 1e-6  # the prior has converged once the covariance and the noise change by less than this
 FLOOR = 1e-6  # the least variance of a component, relative to the largest one
 CONSTANT = 1e-12  # variance of features that counts as zero, relative to the largest one
 # Penalties among which leave-one-out errors choose, relative to the variance of the noise.
@@ -23,7 +23,7 @@ RELATIVE_PENALTIES = 10.0 ** np.arange(-4.0, 4.25, 0.5)
 
 @dataclass(frozen=True, eq=False)
 class TaskSums:
-    """What the heads of n tasks depend on, if every task has its own intercept or none."""
+    """The sums over rows on which the heads of n tasks depend, with or without intercepts."""
 
     A: F64  # (n, k, k), Z_i^T Z_i
     b: F64  # (n, k), Z_i^T y_i
@@ -32,7 +32,7 @@ class TaskSums:
 
     @classmethod
     def of(cls, Z: F64, y: F64, offsets: I64, intercept: bool) -> TaskSums:
-        """Sum over the rows of every task; with an intercept, after removing the task's mean."""
+        """Sum over the rows of every task; with intercepts, after subtracting the task's means."""
         if intercept:
             Z, y = center(Z, offsets), center(y, offsets)
         n, k = len(offsets) - 1, Z.shape[1]
@@ -61,7 +61,7 @@ class Prior:
 
 
 def center(values: F64, offsets: I64) -> F64:
-    """Subtract from the values (N,) or (N, k) of every task their mean over the task's rows."""
+    """Subtract the mean over the rows of each task from the values (N,) or (N, k) of this task."""
     columns = values.reshape(len(values), -1)
     means = task_sums(columns, offsets) / np.diff(offsets)[:, None]
     return (columns - spread(means, offsets)).reshape(values.shape)
@@ -70,8 +70,9 @@ def center(values: F64, offsets: I64) -> F64:
 def fit_prior(sums: TaskSums, fit_mean: bool) -> Prior:
     """Fit the law of the heads (69) by maximum likelihood, with expectation-maximisation.
 
-    The model is ``y_i = Z_i w_i + noise`` with ``w_i ~ N(mean, covariance)``. It starts at heads
-    that explain half of the variance of the responses. The mean is zero unless `fit_mean`.
+    The model is ``y_i = Z_i w_i + noise`` with ``w_i ~ N(mean, covariance)``. The first
+    prior is one whose heads explain half of the variance of the responses. The mean is zero unless
+    `fit_mean` is true.
     """
     n, k = sums.b.shape
     variance = max(sums.squares / max(sums.count, 1), np.finfo(float).tiny)
@@ -146,11 +147,11 @@ def loo_residuals(  # noqa: PLR0917
 
 
 def choose_ridge(Z: F64, y: F64, offsets: I64, prior: Prior, intercept: bool) -> float:
-    """Return the penalty for all tasks by leave-one-out errors, for a prior covariance of one.
+    """Choose one penalty for all tasks by leave-one-out errors, for the prior covariance I.
 
-    The penalty of the model is the variance of the noise. The choice is the penalty nearest to it
-    whose squared error, averaged over the tasks, exceeds the least one by at most one standard
-    error of the difference.
+    If the model holds, the best penalty is the variance of the noise. Among the penalties whose
+    squared error, averaged over the tasks, exceeds the least such error by at most one standard
+    error of the difference, the choice is the one nearest to this variance.
     """
     tried = prior.noise * RELATIVE_PENALTIES
     usable = np.diff(offsets) > intercept
@@ -172,14 +173,15 @@ def choose_ridge(Z: F64, y: F64, offsets: I64, prior: Prior, intercept: bool) ->
 
 
 def standardise(B: F64, Z: F64, y: F64, offsets: I64, options: Options) -> tuple[F64, Prior]:
-    r"""Turn and scale the columns of B so that the prior covariance of the heads is the identity.
+    r"""Rotate and scale the columns of B so that the prior covariance of the heads is the identity.
 
     The scores ``X C`` of the returned columns C (dim, k) are uncorrelated within the tasks, and
     ridge regression on them needs a single penalty. The variance of score j is the part of the
     variance of the responses that the deviations of head j from its mean explain in an average
-    task. The columns are in descending order of that variance times ``1 + mean_j^2``, which
-    includes the part that the mean explains. The largest entry of every column is positive. A
-    direction of B in which the rows do not vary within tasks has a column of zeros, the last one.
+    task. The columns are in descending order of this variance times ``1 + mean_j^2``, a product
+    that includes the part that the mean explains. In every column, the entry of largest size is
+    positive. A direction of B along which no rows vary within tasks gets a column of zeros, at the
+    end.
 
     Returns
     -------

@@ -40,7 +40,7 @@ class Table:
 
 
 def read(estimator: Any, X: Any, y: Any, tasks: Any) -> Table:
-    """Read the arguments of `fit`; sets ``n_features_in_`` and ``feature_names_in_``.
+    """Read the arguments of `fit`; set ``n_features_in_`` and ``feature_names_in_``.
 
     Raises TypeError or ValueError, with one sentence, for arguments that do not fit.
     """
@@ -98,7 +98,7 @@ def read_features(estimator: Any, X: Any, *, reset: bool, least: int = 1) -> Any
 
 
 def read_responses(y: Any, rows: int, name: str = "y") -> F64:
-    """Check the responses of one row each, and return them in float64."""
+    """Check the responses, one for each row, and return them in float64."""
     y = column_or_1d(y)
     if y.dtype.kind not in "biuf":
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
@@ -143,7 +143,7 @@ def _unify(values: list[Any], labels: NDArray[Any]) -> NDArray[Any]:
             f"tasks must have labels that are strings, numbers or datetime64; got {kinds[0]}"
         )
     if kinds[0] == "int":
-        with suppress(OverflowError):  # longer integers stay Python's
+        with suppress(OverflowError):  # integers that int64 cannot hold stay Python's
             return np.array(values, dtype=np.int64)
         return np.array(values, dtype=object)
     return labels if labels.dtype.kind in PLAIN_KINDS else np.array(values)
@@ -156,14 +156,14 @@ def _kind_of(label: Any) -> str:
 
 
 def _in_order(X: Any, number: I64, y: F64, n: int) -> TaskRows:
-    """Return the rows of n tasks, which are numbered by row; the order within a task is kept."""
+    """Sort rows by the numbers of their tasks; the order of rows within a task is kept."""
     order = np.argsort(number, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(number, minlength=n))])
     return TaskRows(X, order, offsets, y[order])
 
 
 def read_lists(estimator: Any, X: Any, y: Any, *, reset: bool) -> Table:
-    """Read a list of matrices and a list of responses, of one task each; copies the features."""
+    """Read lists of features and of responses, an array for each task; copy the features."""
     if not isinstance(y, (list, tuple)) or len(y) != len(X):
         got = len(y) if isinstance(y, (list, tuple)) else check.show(y)
         raise ValueError(f"y must be a list of {len(X)} arrays, one for each task of X; got {got}")

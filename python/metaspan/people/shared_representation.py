@@ -48,8 +48,8 @@ from .task_rows import Contrasts, TaskRows, multiply
 from .whitening import whiten
 
 LOO = "loo"
-EXTREME = 1e60  # the largest responses; squares of products of two responses must be finite
-BORROWED = 3.0  # degrees of freedom of the tasks' common scale in the scale of a task
+EXTREME = 1e60  # the largest accepted response; squares of products of two responses must be finite
+BORROWED = 3.0  # weight of the mean variance of the tasks in the squared scale of each task
 
 
 class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -80,10 +80,10 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         "pca:40": the components are found in the space of the first 40 principal components of the
         rows, each with variance 1. Whitening helps if features are strongly correlated.
     scale_targets : bool
-        Whether the responses of each task are divided by their standard deviation, if tasks have
-        responses of different scales. The scale of a task with m rows is the root of the mean of
-        its own variance, with the weight m - 1, and the mean variance of the tasks, with the weight
-        3.
+        Whether the responses of each task are divided by a scale of the task; this helps if the
+        responses of tasks differ in size or unit. The squared scale of a task with m rows is a
+        weighted mean: the task's own variance has the weight m - 1 (m without intercepts), and the
+        mean variance of all tasks has the weight 3.
     ridge : float or "loo"
         The penalty of the heads (70): ``||y - c - X C w||^2 + ridge ||w - mean_head_||^2``. The
         components are scaled so that heads have a variance of 1 over the tasks; the best penalty is
@@ -91,14 +91,15 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         the estimated variance of the noise, among those whose leave-one-out error is within one
         standard error of the least.
     rounds : int or None
-        The most iterations of the estimator, which otherwise ends by its own rule, or the rounds of
-        training. None: an iterative estimator ends once ten iterations lower the loss by less than
-        a thousandth, or after 100 iterations, which is all that predictions need; training takes
-        1000 rounds.
+        The largest number of iterations of an iterative estimator, which may converge earlier, or
+        the number of rounds of training. None: an iterative estimator ends once ten iterations
+        lower the loss by less than a thousandth, or after 100 iterations, since more iterations
+        hardly improve predictions; training takes 1000 rounds.
     random_state : int
         Seed of all random numbers, >= 0: the same seed gives the same bits.
     threads : int or None
-        Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
+        Number of threads; None: the number of CPUs that this process may use. The bits of the
+        results do not depend on it.
 
     Attributes
     ----------
@@ -109,16 +110,16 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
     heads_ : ndarray of shape (n, rank), float64
         The heads of the tasks.
     intercepts_ : ndarray of shape (n,), float64
-        The intercepts of the tasks, for scores of zero.
+        The intercepts of the tasks: the predictions where all scores are zero.
     mean_head_ : ndarray of shape (rank,), float64
-        The mean of the heads over tasks, or zeros.
+        The mean of the heads over tasks; zeros without `fit_mean`, or if there is one task.
     explained_ : ndarray of shape (rank,), float64
         Share of the variance of the responses within tasks that each component explains, mean head
         included, by the fitted model: the variance of the scores times ``1 + mean_head_**2``,
         divided by the sum of these products and `noise_`. The shares, and that of the noise, add up
         to 1. If components fit the noise of the rows, their shares are too large.
     noise_ : float
-        Estimated variance of the noise, of scaled responses with `scale_targets`.
+        Estimated variance of the noise; with `scale_targets`, of the noise of scaled responses.
     ridge_ : float
         The penalty of the heads.
     rank_ : int
@@ -137,10 +138,11 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
     Notes
     -----
     The features are read in place, in float32 or float64, dense or as a CSR matrix; a list of tasks
-    is copied once into one table. The memory in addition is about 6 d rank numbers, and a few
-    matrices (N, rank) for N rows of all tasks. Rows that are grouped by task are read once in each
-    iteration; others, and those of a matrix y, twice. Whitening copies the rows' principal
-    components, and a method of training copies all rows.
+    is copied once into one table. Beside the features, a fit needs memory for about 6 d rank
+    numbers and for a few matrices (N, rank), where N is the number of rows of all tasks. An
+    iteration reads the features once if the rows are sorted by the labels of their tasks, and
+    otherwise, or if y is a matrix, twice. Whitening stores the principal components of all rows,
+    and a method of training copies all rows.
 
     Examples
     --------
@@ -349,15 +351,15 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         r"""Judge by cross-validation whether tasks gain from shared components.
 
         The rows of each task are split into folds. On the rows outside a fold, three models are
-        fitted: this estimator, ridge regression of each task alone, and one ridge regression for
-        all tasks with an intercept for each. Each predicts the rows of the fold.
+        fitted: a copy of this estimator, ridge regression of each task alone, and one ridge
+        regression for all tasks with an intercept for each. Each predicts the rows of the fold.
 
         Parameters
         ----------
         X, y, tasks : array_like
             As in `fit`. Every task needs at least three rows.
         folds : int
-            Number of folds, >= 2.
+            Number of folds, >= 2; at most as many as the smallest task has rows are used.
 
         Returns
         -------
@@ -419,7 +421,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         self._fit_heads(Z, y, offsets, prior)
 
     def _find(self, samples: Samples, seed: int) -> F64:
-        """Return components from the tasks that have enough rows to tell something about them."""
+        """Find the components from the tasks that have enough rows to inform about them."""
         for most, what in ((samples.n, "tasks"), (samples.dim, "features")):
             if not isinstance(self.rank, str) and self.rank > most:
                 of_whitened = " after whitening" if self.whiten and what == "features" else ""
@@ -428,7 +430,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
                     f"got {self.rank}"
                 )
         finder = resolve_finder(self.method, seed)
-        if samples.n == 1:  # its coefficients are all that one task says about components
+        if samples.n == 1:  # the one component is the direction of its coefficients
             finder = SingleTask()
         rank = 1 if samples.n == 1 else self.rank
         spare = np.diff(samples.offsets) - int(self.fit_intercept)
@@ -488,7 +490,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         return predicted
 
     def _check_list(self, X: Any, tasks: Any) -> None:
-        """Raise ValueError unless X is a list like the one that was fitted, without labels."""
+        """Raise ValueError unless the fit was on a list of the same length, and `tasks` is None."""
         if self._form != LISTS:
             raise ValueError(
                 f"X must be one table of rows, since the fit was on {self._form}; got a list"
@@ -521,7 +523,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         return number
 
     def _errors(self, Z: F64, rows: TaskRows, labels: NDArray[Any]) -> F64:
-        """Return the errors of predictions of every row; of unknown tasks, after leaving it out."""
+        """Return the errors of predictions; of an unknown task, each row's from the other rows."""
         y, offsets = rows.y, rows.offsets
         number, known = _find_labels(self.tasks_, labels)
         errors = y - self._predict_rows(Z, np.repeat(number, np.diff(offsets)))
@@ -570,7 +572,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
 
 
 def _check_responses(rows: TaskRows, intercept: bool) -> None:
-    """Raise ValueError unless the responses of a task tell something about its coefficients."""
+    """Raise ValueError unless the responses of a task carry information about its coefficients."""
     sizes = np.diff(rows.offsets)
     if sizes.max() <= intercept:
         raise ValueError("fit needs a task with at least 2 rows; the largest task has 1 sample")
@@ -623,7 +625,7 @@ def _read_weights(sample_weight: Any, rows: int) -> F64:
 
 
 def _squares(y: F64, offsets: I64, intercept: bool) -> F64:
-    """Return the sum of squared responses of every task, (n,), with an intercept about the mean."""
+    """Return the sum of squared responses (n,) of every task; with intercepts, about its mean."""
     off = center(y, offsets) if intercept else y
     return task_sums(off[:, None] ** 2, offsets)[:, 0]
 
@@ -635,7 +637,7 @@ def _common_variance(y: F64, offsets: I64, intercept: bool) -> float:
 
 
 def _find_labels(known: NDArray[Any], labels: NDArray[Any]) -> tuple[I64, NDArray[np.bool_]]:
-    """Return the place of each label among the known ones, and whether it is among them."""
+    """Return the index of each label among the known ones, or 0, and whether it is known."""
     if known.dtype.kind == labels.dtype.kind == "M":  # dates may have different units
         unit = np.result_type(known, labels)
         known, labels = known.astype(unit).view(np.int64), labels.astype(unit).view(np.int64)

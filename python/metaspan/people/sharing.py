@@ -22,13 +22,14 @@ from .whitening import whiten
 if TYPE_CHECKING:
     from .shared_representation import SharedRepresentation
 
-PENALTIES = 10.0 ** np.arange(-5.0, 2.0)  # of the pooled model, relative to the mean eigenvalue
+# Penalties of the pooled model, relative to the mean nonzero eigenvalue of X^T X / rows.
+PENALTIES = 10.0 ** np.arange(-5.0, 2.0)
 MODELS = ("shared", "single_task", "pooled")
 
 
 @dataclass(frozen=True)
 class SharingGain:
-    r"""What `SharedRepresentation.sharing_gain` found: errors with and without shared components.
+    r"""Errors with and without shared components: the result of `sharing_gain`.
 
     An error is the mean squared error of a task on rows that were left out, divided by the variance
     of the responses of the task, averaged over the tasks: predicting the mean of the task has the
@@ -97,7 +98,7 @@ def compare(model: SharedRepresentation, table: Table, folds: int, seed: int) ->
     means = errors.mean(axis=1)
     best = 1 + int(np.argmin(means[1:]))
     ratio = float(means[0] / means[best]) if means[best] > 0 else 1.0
-    # The error of a ratio of means over tasks, to first order.
+    # The standard error of a ratio of means over tasks, to first order.
     off = errors[0] - ratio * errors[best]
     count = int(varied.sum())
     deviation = float(off.std(ddof=1)) if count > 1 else float("nan")
@@ -209,5 +210,5 @@ def _mean_square(X: Any) -> float:
 
 
 def _ranges(rows: TaskRows) -> list[slice]:
-    """Return the entries of every task."""
+    """Return the range of the entries of each task."""
     return [slice(*pair) for pair in pairwise(rows.offsets.tolist())]

@@ -187,7 +187,7 @@ def _group_tasks(offsets: I64) -> Iterator[range]:
 
 
 class Contrasts:
-    r"""The orthonormal contrasts of the rows of every task, which no intercept changes.
+    r"""The orthonormal contrasts of the rows of every task, which do not depend on intercepts.
 
     A reflection turns the constant vector of a task's m rows into the first unit vector; its other
     m - 1 rows, applied to X and y, are the contrasts. Responses ``y = X theta + c + noise`` with an
@@ -295,9 +295,9 @@ class Contrasts:
         return self._samples.normals(k, stream)
 
     def expand(self, C: F64, tasks: range | None = None) -> F64:
-        """Return the rows (N, k) whose products with X are those of C (N - n, k) with X'.
+        """Return R (N, k) such that ``X^T R = X'^T C``, for C (N - n, k) on the contrasts X'.
 
-        By default, of all tasks.
+        R and C have the rows of a range of tasks; None means all tasks.
         """
         tasks = range(self.n) if tasks is None else tasks
         rows = rows_of(self._samples, tasks)

@@ -18,7 +18,7 @@ _BLOCK = 1 << 20  # sparse entries that are converted to float64 at a time
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """The table of features in which components are found, and the way back."""
+    """The features in which components are found, and the map back to the user's features."""
 
     X: Any  # (rows, q); without whitening the user's own table
     mean: F64  # (d,) the mean that scores subtract from the user's features
@@ -29,14 +29,15 @@ class Features:
         return C if self.whitener is None else self.whitener @ C
 
     def shift(self, C: F64) -> F64 | float:
-        """Return what the scores subtract from ``X C``: whitened features have it subtracted."""
+        """Return what scores subtract from ``X C``: 0 for whitened features, which are centred."""
         return self.mean @ C if self.whitener is None else 0.0
 
 
 def whiten(option: Any, X: Any, intercept: bool, seed: int) -> Features:
-    """Return features (rows, d) as they are, or in the space that an option "pca:q" names.
+    """Whiten features (rows, d) by their first q principal components if the option is "pca:q".
 
-    With an intercept, scores have the mean zero over the rows.
+    If the option is None, the features stay as they are. With an intercept, the mean over the rows
+    is subtracted, so that scores have the mean zero.
     """
     count = _read_option(option)
     mean = _mean(X)

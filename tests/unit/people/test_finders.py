@@ -90,7 +90,7 @@ def test_training_needs_two_samples_of_each_task():
 
 @pytest.mark.parametrize("name", finders.METHODS)
 def test_every_name_finds_components(name):
-    """On tasks that share their rows, since one estimator needs them."""
+    """Use tasks that share their rows, since one estimator needs such tasks."""
     rng = np.random.default_rng(12)
     data = draw_related(rng, n=10, m=4)
     Y = data.X @ data.coefficients.T + 0.1 * rng.standard_normal((40, 10))
@@ -107,7 +107,7 @@ def test_objects_that_set_options_are_those_of_fit(data):
 
 
 def test_iterations_stop_once_the_loss_hardly_falls():
-    """Ten iterations must lower the loss by a thousandth, or the last of them is the end."""
+    """The estimator stops unless its last ten iterations have lowered the loss by a thousandth."""
     B = np.ones((2, 1))
     stop = finders.EarlyStop()
     steep = [stop.record(B, None, 1.001**-i) for i in range(50)]
@@ -125,7 +125,7 @@ def test_iterations_stop_once_the_loss_hardly_falls():
 
 
 def test_an_early_end_hardly_changes_predictions():
-    """The loss of the last ten iterations differs by less than a thousandth."""
+    """The early end is where ten iterations lower the loss by less than a thousandth."""
     data = draw_related(np.random.default_rng(14), n=30, m=12)
     ends, known = [], data.X @ data.coefficients.T
     for rounds in (None, 1000):

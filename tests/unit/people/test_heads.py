@@ -108,7 +108,7 @@ def numbers_of(prior):
 @pytest.mark.parametrize("fit_mean", [False, True])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_prior_maximises_the_likelihood(tasks, rng, intercept, fit_mean):
-    """The gradient vanishes, and steps in random directions lower the likelihood.
+    """Check that the gradient vanishes, and that steps in random directions lower the likelihood.
 
     The scale of the gradient is its value where the noise is 1 % larger. A noise that is averaged
     over N rows instead of N - n contrasts is off by 20 %.
@@ -138,7 +138,7 @@ def test_prior_maximises_the_likelihood(tasks, rng, intercept, fit_mean):
 
 
 def test_prior_of_many_tasks_is_near_the_truth(rng):
-    """Each of 6 numbers is within 5 standard errors of the truth: an error rate of 4e-6."""
+    """Check 6 numbers to 5 standard errors; correct code would fail with probability 4e-6."""
     n, m, k = 4000, 6, 2
     mean, covariance, noise = np.array([1.0, -0.5]), np.array([[1.0, 0.3], [0.3, 0.5]]), 0.4
     heads = rng.multivariate_normal(mean, covariance, n)

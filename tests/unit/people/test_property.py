@@ -122,7 +122,7 @@ def test_a_fit_is_finite_or_refused_in_one_sentence(drawn, options):
 @FEW
 @given(ragged_tasks(), OPTIONS, st.integers(0, 2**32))
 def test_names_and_the_order_of_rows_do_not_matter(drawn, options, seed):
-    """Rows in another order, whose tasks have names in the same order, to rounding.
+    """Models agree to rounding if rows are reordered and tasks renamed in the same order.
 
     Penalties are given: those of leave-one-out errors leave out contrasts, which are other
     combinations of rows where the rows have another order.
@@ -143,7 +143,7 @@ def test_names_and_the_order_of_rows_do_not_matter(drawn, options, seed):
 @FEW
 @given(ragged_tasks(), st.integers(0, 2**32))
 def test_columns_with_nan_are_ragged_tasks(drawn, seed):
-    """Rows in a table that tasks share, or the same rows with labels: equal predictions."""
+    """Predictions are equal for rows of a shared table and for the same rows with labels."""
     X, _, _ = drawn
     rng = np.random.default_rng(seed)
     Y = rng.standard_normal((len(X), 4)) + X @ rng.standard_normal((X.shape[1], 4))
@@ -189,7 +189,7 @@ def test_heads_and_left_out_rows_are_those_of_refits(drawn, intercept, ridge):
 @FEW
 @given(ragged_tasks(), st.booleans(), st.booleans())
 def test_the_fitted_law_is_likelier_than_the_start(drawn, intercept, fit_mean):
-    """Than the start and than the first three explicit steps, each likelier than the one before."""
+    """It is likelier than the start and than three explicit steps, whose likelihoods rise."""
     X, y, tasks = drawn
     offsets, Z, responses = offsets_and_lists(tasks, X, y)
     if intercept:

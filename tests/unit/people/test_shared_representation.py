@@ -51,7 +51,7 @@ def test_components_are_those_of_fit(data, method, intercept):
 
 
 def test_components_of_columns_are_those_of_fit(data):
-    """On shared rows too, for the one estimator that needs them."""
+    """The tasks share their rows, since one of the estimators needs such tasks."""
     rng = np.random.default_rng(3)
     Y = data.X @ data.coefficients.T + rng.standard_normal((len(data.X), 40))
     H = people.reflection(len(data.X))[1:]
@@ -72,7 +72,7 @@ def scores_of(model, data):
 
 @pytest.mark.parametrize("fit_mean", [False, True])
 def test_attributes_are_those_of_the_formulas(data, fit_mean):
-    """(69) and (70), from the components alone."""
+    """The components alone determine the other attributes, by (69) and (70)."""
     model = make(fit_mean=fit_mean).fit(data.X, data.y, data.tasks)
     np.testing.assert_allclose(model.feature_mean_, data.X.mean(axis=0), rtol=0, atol=1e-15)
     Z, y = scores_of(model, data)
@@ -152,7 +152,7 @@ def test_adapt_of_one_row_moves_the_intercept_alone(data, fitted):
 
 
 def test_scales_of_responses(data):
-    """A task's scale is the root of its variance, mixed with three parts of the mean variance."""
+    """The squared scale of a task averages its variance and, with weight 3, the mean variance."""
     factors = 10.0 ** np.linspace(-2, 2, 40)
     y = data.y * factors[data.tasks]
     model = make(scale_targets=True).fit(data.X, y, data.tasks)
@@ -179,7 +179,7 @@ def test_a_constant_task_among_scaled_ones(data):
 
 
 def test_whitened_components_are_those_of_principal_components(data):
-    """Features that are correlated, of different scales, and not centred."""
+    """The features are correlated, of different scales, and not centred."""
     rng = np.random.default_rng(4)
     X = data.X @ rng.standard_normal((8, 8)) + 10.0
     _, s, Vt = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
@@ -203,7 +203,8 @@ def test_recovery_of_the_directions(rng):
     """The span nears the truth as rows grow, like one over the root of their number.
 
     With N rows and noise s, the sine of the largest angle is at most about s sqrt(d k / N) over
-    the least root of the second moment of the coefficients, here 1; five times this bound.
+    the least root of the second moment of the coefficients, here 1; the test allows five times this
+    bound.
     """
     angles = []
     for m in (20, 320):
@@ -265,7 +266,7 @@ def test_components_are_ordered_by_what_they_explain_with_their_mean():
 
 
 def test_forms_of_the_same_tasks_agree():
-    """Rows with labels, a list, and columns of a matrix, for tasks on the same rows."""
+    """Rows with labels, a list, and columns of a matrix describe the same tasks."""
     rng = np.random.default_rng(6)
     data = draw_related(rng, n=10, m=3)
     Y = data.X @ data.coefficients.T + 0.1 * rng.standard_normal((30, 10))
@@ -296,7 +297,7 @@ def test_one_task(data, method):
 
 
 def test_tasks_with_few_rows_share_the_components(data):
-    """Tasks of one and of two rows tell nothing about components, but have heads."""
+    """Tasks with one or two rows do not inform about components, but have heads."""
     few = (data.tasks >= 35) & (np.arange(len(data.y)) % 15 > (data.tasks == 35))
     rest = ~few
     model = make().fit(data.X[rest], data.y[rest], data.tasks[rest])

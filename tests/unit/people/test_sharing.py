@@ -22,8 +22,8 @@ def data():
 def by_refits(data, folds, intercept=True):
     """The mean error of each of the three models, and the errors (3, n) of the tasks.
 
-    Penalties of the models for comparison are those of the least error on the rows that the model
-    is fitted to: left-out rows for single tasks, and one inner fold for the pooled model.
+    The penalties of the two other models have the least error on the rows to which these models
+    are fitted: the leave-one-out error for single tasks, and one inner fold for the pooled model.
     """
     X, y = data.lists()
     fold = people.split(_folds(12 * np.arange(11), folds, 0), 12 * np.arange(11))

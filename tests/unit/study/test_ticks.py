@@ -1,4 +1,4 @@
-"""Scales of a study's figures, labels that keep apart, and extrapolated laws."""
+"""Scales of a study's figures, labels that do not overlap, and extrapolated laws."""
 
 import itertools
 import re
