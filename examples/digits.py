@@ -12,8 +12,8 @@ asked of new pairs, with 5 to 40 images:
 - *held-out pairs*: no training task has this pair, but each of its digits occurs in other pairs;
 - *held-out digits*: one digit of the pair occurs in no training task.
 
-Sharing helps with the first, and not with the second: components say how known digits differ, and a
-new digit differs in its own way. The script prints the errors, and draws them.
+Sharing helps with held-out pairs, and not with held-out digits: components describe how known
+digits differ, and a new digit differs in its own way. The script prints the errors, and draws them.
 """
 
 import argparse
@@ -84,8 +84,9 @@ print(f"explained with {m} images: {np.array2string(of_all.explained_, precision
 # %%
 # The choice of the method matters here. The default method, "altmin-gd", alternates between least
 # squares for the heads and gradient steps for the components, without a penalty. Pixels are
-# correlated, and a pair has fewer images than pixels, so even 200 rounds fit the noise: each pair
-# alone has a smaller error. "single-task" and "trace-norm" have a penalty, and do not need to stop.
+# correlated, and a pair has fewer images than pixels, so already 200 iterations fit the noise: each
+# pair alone has a smaller error. The methods "single-task" and "trace-norm" have a penalty, so they
+# do not depend on when the iterations end.
 
 default = ms.SharedRepresentation(rank=8, rounds=200)
 with warnings.catch_warnings(action="ignore", category=ms.NotConvergedWarning):
@@ -98,8 +99,9 @@ print(f"40 images, default method: {harm}")
 #
 # Each of the 45 pairs is held out once with four others that have no digit in common with it, and
 # each of the ten digits is held out once with its nine pairs. The model of a new pair is compared
-# with ridge regression on the images of the new pair alone. Its penalty is the one with the least
-# error on the test images, out of five: an advantage that no rule for its choice could have.
+# with ridge regression on the images of the new pair alone. The penalty of ridge regression is the
+# one of five with the least error on the test images, so no rule that chooses from these five
+# could do better.
 
 penalties = 10.0 ** np.arange(-1.0, 1.5, 0.5)
 

@@ -50,7 +50,7 @@ PLACES = {  # names on the map, and their offsets in points
 
 
 def split_flights(shape, rng, seen=60, train_days=240):
-    """Draw training days, test days, seen destinations and new ones, given the numbers of both."""
+    """Draw training days, test days, seen destinations and new destinations at random."""
     days, destinations = (rng.permutation(size) for size in shape)
     return days[:train_days], days[train_days:], destinations[:seen], destinations[seen:]
 
@@ -173,10 +173,10 @@ def compare(flights, seed, draws=5):
 
 
 def directions(flights):
-    """Find directions on all days and destinations, those that explain more first.
+    """Find directions on all days and destinations, in descending order of explained variance.
 
     Returns the scores of the days (365, 3) with unit variances, and the heads (n, 3) of air times
-    with unit variances. The sign of a direction makes more than half of its heads positive.
+    with unit variances. The sign of a direction makes at least half of its heads positive.
     """
     X = standardize(flights.X, np.arange(365))
     model = ms.SharedRepresentation(rank=3, fit_mean=False, **OPTIONS).fit(X, flights.Y)

@@ -33,7 +33,7 @@ class Flights(NamedTuple):
     X : ndarray of shape (365, 360)
         Weather of each day: 3 airports x 24 hours x the five columns of `HOURLY`, in that order.
     Y : ndarray of shape (365, n)
-        Mean air time in minutes of the day's flights to each destination; NaN on days without one.
+        Mean air time in minutes of the day's flights to each destination; NaN if there were none.
     names : list of str
         Codes of the n destinations.
     latitude, longitude : ndarray of shape (n,)
@@ -77,9 +77,9 @@ def daily_weather(weather):
     """Return the weather of each day as an array of shape (365, 360), without missing values.
 
     A day has 24 hours of Eastern Standard Time throughout the year. Missing values are interpolated
-    linearly in time. These are 54 to 57 hours at each airport, 10 % of the pressures, winds without
-    a direction, and a wind speed of 1,048 mph, which is an error. The last 29 hours of the year are
-    among them and keep the last measurement, that of the evening of 30 December.
+    linearly in time: 54 to 57 hours at each airport, 10 % of the pressures, winds without a
+    direction, and a wind speed of 1,048 mph, which is an error. The last 29 hours of the year are
+    also missing, and keep the last measurement, that of the evening of 30 December.
     """
     import pandas as pd  # noqa: PLC0415
 

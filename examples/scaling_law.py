@@ -129,11 +129,11 @@ print(f"\n100 tasks in a round:\n{few_tasks}")
 # largest size diverged. The interval of an exponent is valid only if the law holds.
 #
 # The table below shows what is wrong: for 100 tasks, the exponent from one size to the next grows
-# with d. So does that of theory, which finds no floor at all for the largest size. The noise of a
-# round comes not only from the labels, but also from the distance itself, since a learner that is
-# far from the true subspace makes large errors on all tasks. This part of the noise is negligible
-# only where the distance is small, that is, where there are many samples for each feature. The
-# remedy is therefore not another curve but another range: ten times as many tasks.
+# with d. The exponent of theory grows too, and theory finds no floor at all for the largest size.
+# The noise of a round comes not only from the labels, but also from the distance itself, since a
+# learner that is far from the true subspace makes large errors on all tasks. This part of the noise
+# is negligible only where the distance is small, that is, where there are many samples for each
+# feature. The remedy is therefore not another curve but another range: ten times as many tasks.
 
 more = ms.Study(out / "more_tasks", grid=dict(d=sizes, n=[1000]), **common)
 more.run()
@@ -204,7 +204,7 @@ powers = large.fit("floor", ("ratio", "d", "n"))
 print(f"\nfloor against all three:\n{powers}")
 
 # %%
-# Now no line of the fit warns. The exponents of d and of n at a given ratio are close to zero, so
+# Now the fit prints no warning. The exponents of d and of n at a given ratio are close to zero, so
 # the ratio alone determines the floor. The same fit to the floors of theory, in the same cells,
 # gives the numbers to compare with.
 

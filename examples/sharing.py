@@ -3,18 +3,18 @@ Does sharing help on my data?
 =============================
 
 Many small regressions, such as one for each customer, sensor or patient, can share what they learn:
-if their coefficients lie near a few common directions, these directions are found from the rows of
-all tasks, and a task needs few rows more than the number of directions. This script makes three
-data sets that look the same, with 60 tasks, 30 features, and coefficients and noise of the same
-size:
+if their coefficients are close to combinations of a few common directions, these directions can be
+found from the rows of all tasks, and a task then needs only a few more rows than there are
+directions. This script makes three data sets that look the same, with 60 tasks, 30 features, and
+coefficients and noise of the same size:
 
 - the coefficients of all tasks *share two directions*;
 - the tasks share *nothing*;
 - the coefficients *share a mean*: each task has the mean of all tasks plus a part of its own.
 
-Sharing components helps on the first, and harms or does not help on the other two. The
+Sharing components helps on the first data set, and harms or does not help on the other two. The
 cross-validation of ``sharing_gain`` tells these cases apart. On the third, the right method is
-linear MAML, and the script ends with it. The script digits.py asks the same question of images.
+linear MAML, with which the script ends. The script digits.py asks the same question about images.
 """
 
 import argparse
@@ -30,13 +30,14 @@ quick = parser.parse_args().quick
 n, d, noise = 60, 30, 0.5
 
 # %%
-# Three data sets with the same look
+# Three data sets that look the same
 # ----------------------------------
 #
-# ``LinearTasks`` describes all three: k directions, in which coefficients have a mean and a
-# variance, and a spread, which is the size of the part that each task has of its own. In all three,
-# the coefficients of a task have a mean squared length of 1. The first n tasks are those at hand.
-# The other 200 tasks are new tasks, with 50 more rows each, on which a new task's model is judged.
+# ``LinearTasks`` describes all three: k directions, along which coefficients have a mean and a
+# variance, and a spread, which is the size of each task's own part. In all three, the coefficients
+# of a task have a mean squared length of 1. ``hold_out`` sets 200 tasks aside as new tasks, and
+# leaves n tasks at hand. Each task also has 50 test rows, on which the model of a new task is
+# judged.
 
 laws = {
     "two directions": ms.LinearTasks(d=d, k=2, noise=noise, heads=ms.GaussianHeads(cov=[0.5, 0.5])),
@@ -52,7 +53,7 @@ laws = {
 
 
 def draw(name, m):
-    """Return the tasks at hand and new tasks, which have m rows each, and 50 more for a test."""
+    """Return the tasks at hand and the new tasks, with m rows and 50 test rows each."""
     return laws[name].sample(n + 200, m, 50, seed=m).hold_out(tasks=200, seed=0)
 
 
@@ -63,7 +64,8 @@ def draw(name, m):
 # ``sharing_gain`` leaves out rows of each task, and predicts them in three ways: with shared
 # components, by ridge regression of each task alone, and by one ridge regression for all tasks. An
 # error of 1 is that of predicting the mean of a task. The gain compares shared components with the
-# better of the other two, and its standard error is that over the tasks. Look at three things:
+# better of the other two, and its standard error is computed from the scatter over the tasks. Look
+# at three things:
 #
 # - the *gain*, which should exceed two standard errors;
 # - the *rank* that ``rank="cv"`` chooses: a small one if few directions are shared, and close to
@@ -119,17 +121,17 @@ for i, m in enumerate(sizes):
     print(f"| {m} | {' | '.join(shown)} |")
 
 # %%
-# Tasks that share a mean want linear MAML
-# ----------------------------------------
+# Linear MAML for tasks that share a mean
+# ---------------------------------------
 #
-# On the third data set, one model for all tasks wins: what the tasks share is a point, not a
-# subspace. Components can express it, since the direction of the mean is a subspace with one
-# dimension, but then each task may move only along this direction, while its own part points
-# anywhere. Linear MAML learns the point, and moves from it by one gradient step in all directions.
-# Theory has the best step size, from the spread and the noise.
+# On the third data set, one model for all tasks has the least error: the tasks share a point, not a
+# subspace. A single component can express this point, since its direction spans a subspace of one
+# dimension. The model of a task can then move only along this direction, whereas the task's own
+# part points anywhere. Linear MAML learns the point, and moves from it by one gradient step in all
+# directions. ``linear_maml_step`` computes the best step size from the spread and the noise.
 #
 # All methods learn from the rows of the n tasks at hand, adapt to the m rows of each new task, and
-# are judged by the mean squared error on its other rows, where the noise alone has 0.25.
+# are judged by the mean squared error on its test rows, where the noise alone gives 0.25.
 
 new_errors = {}
 print("\n| rows per task | linear MAML | one model for all | shared components | each task alone |")
@@ -158,9 +160,9 @@ for m in (10, 40) if quick else (10, 20, 40):
     print(f"| {m} | " + " | ".join(f"{error:.3f}" for error in new_errors[m].values()) + " |")
 
 # %%
-# At 10 rows, linear MAML is as good as one model for all tasks. Its lead grows with the rows of the
-# new task, from which it learns this task's own part, while shared components gain almost nothing
-# from more rows.
+# With 10 rows, linear MAML is as good as one model for all tasks. Its lead grows with the rows of
+# the new task, from which it learns this task's own part. Shared components gain much less from
+# more rows, and never become clearly better than one model for all tasks.
 #
 # The picture shows the gains, with bands of two standard errors.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 LARGE = 1e7  # numbers of at least this size are written with a power of ten
-SMALL = 1e-3  # so are numbers below this size
+SMALL = 1e-3  # numbers below this size are too
 ERROR_DIGITS = 2  # significant digits of an error
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 EXACT = 1e-14  # relative errors of at most this size are rounding errors

@@ -21,7 +21,7 @@ REST_SECONDS = 0.25  # time without a new setting after which a diagram is compu
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    r"""A setting that has no run.
+    r"""A setting that `train` refuses.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Picture:
     plan : Map
         The diagram.
     values : ndarray of shape (rows, columns), float64
-        dist; infinite where a run diverges, and NaN where it is not known.
+        dist; infinite where a run diverges, and NaN where dist is not known.
     complete : bool
         Whether all cells are computed.
     """

@@ -52,7 +52,7 @@ class Theme:
         self._dark: list[str] = []
 
     def add(self, model: Model, colors: tuple[str, str], *names: str) -> None:
-        r"""Let properties of a model have a light and a dark colour."""
+        r"""Give properties of a model a colour for light pages and one for dark pages."""
         for name in names:
             setattr(model, name, colors[0])
             self._models.append(model)

@@ -51,9 +51,10 @@ class Knob:
     Parameters
     ----------
     label : str
-        Name beside the slider.
+        Text beside the slider.
     positions : tuple
-        Values at the positions of the slider, in its order; None stands for the last or the first.
+        Values at the positions of the slider, in order; None, if it is a value, is the first or the
+        last.
     whole : bool
         Whether the value is an integer.
     none : str
@@ -241,12 +242,12 @@ def parse(name: str, text: str) -> int | float | None:
     Returns
     -------
     int, float or None
-        The value; integers that a knob of integers needs, where the number is one.
+        The value: an int for a knob that holds integers, a float for other knobs, or None.
 
     Raises
     ------
     ValueError
-        If the text is neither; the message is one sentence.
+        If the text is not a value of the knob; the message is one sentence.
 
     Examples
     --------
@@ -354,7 +355,7 @@ def change(knobs: Knobs, **values: Value) -> Knobs:
     Raises
     ------
     TypeError
-        If a name is not one of a knob.
+        If a name is not that of a knob.
     """
     for name in values:
         if name not in KNOBS and name not in CHOICES:

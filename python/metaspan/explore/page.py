@@ -168,7 +168,7 @@ class Page:
         return buttons
 
     def _ask(self) -> None:
-        """Compute what the widgets ask for, and drop what they asked for before."""
+        """Compute the setting of the widgets, and cancel the computation of earlier settings."""
         if self._controls.wrong:
             self._refuse(next(iter(self._controls.wrong.values())))
             return
@@ -177,7 +177,7 @@ class Page:
         self._worker.submit(lambda cancelled: self._answers.answer(knobs, axes, cancelled))
 
     def _publish(self, event: Event) -> None:
-        """Hand a part of an answer to the loop that draws; called by the thread that computes."""
+        """Pass a part of an answer to the event loop that draws; runs in the computing thread."""
         if isinstance(event, Progress):
             now = time.monotonic()
             if now - self._reported < PROGRESS_SECONDS:
@@ -217,8 +217,8 @@ class Page:
         self._message.text = f'<div role="status">{text}{notes}</div>'
 
     def _refuse(self, reason: str) -> None:
-        """Say why the setting has no run; the curves stay those of the last one that has."""
-        self._worker.submit(lambda cancelled: None)  # cancels what is under way
+        """Say why the setting has no run; the curves of the last setting that has one remain."""
+        self._worker.submit(lambda cancelled: None)  # cancels the computation that is under way
         self._message.text = (
             f'<div role="alert"><p class="wrong">{escape(reason)}</p><p class="soft">The curves '
             "are those of the last setting that has a run.</p></div>"

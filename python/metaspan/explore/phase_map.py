@@ -19,8 +19,8 @@ from .point import Cancelled, CancelledError, train_point
 MAPS = {"beta over alpha": ("alpha", "beta"), "n over m_in": ("m_in", "n")}
 COLUMNS, ROWS = 16, 12
 RANGES = {"alpha": (0.01, 10.0), "beta": (0.01, 10.0), "m_in": (1, 500), "n": (2, 2000)}
-COARSEST = 4  # cells are computed at this distance first, and show their neighbours' colour
-RUNS_SECONDS = 5.0  # what the cost model may say of all cells of runs
+COARSEST = 4  # cells at this distance are computed first, and colour the cells between them
+RUNS_SECONDS = 5.0  # largest modelled time of the short runs of all cells
 CELL_SECONDS = 1.0  # cells that would take longer stay unknown
 LEAST_ROUNDS = 20
 
@@ -78,7 +78,7 @@ class Map:
         Returns
         -------
         float
-            dist; infinite if a run diverges at these knobs, and NaN if it is not known.
+            dist; infinite if a run diverges at these knobs, and NaN if dist is not known.
 
         Raises
         ------
@@ -154,7 +154,7 @@ def _affordable(plan: Map) -> int:
 
 
 def _seconds(knobs: Knobs) -> float:
-    """Return what the cost model says of a run."""
+    """Return the time of a run in seconds, by the cost model."""
     return estimate(knobs.tasks(), knobs.learner(), **knobs.arguments()).seconds
 
 
@@ -188,7 +188,8 @@ def order() -> Iterator[tuple[int, int, int]]:
     i, j : int
         Row and column of a cell.
     size : int
-        Rows and columns from (i, j) on that show its value until theirs are computed.
+        Number of rows and of columns, starting at (i, j), whose cells show this value until their
+        own is computed.
 
     Examples
     --------

@@ -20,9 +20,9 @@ from ..theory.named import predict
 from ..theory.predictions import dimensions_per_task, limit_of
 from .knobs import RECORDS, Knobs
 
-FIRST_SECONDS = 0.08  # what the cost model may say of the rounds that are drawn first
-MOST_SECONDS = 10.0  # and of a whole run
-MOST_SECONDS_A_ROUND = 1.0  # a run can be cancelled between rounds alone
+FIRST_SECONDS = 0.08  # largest modelled time of the rounds that are drawn first
+MOST_SECONDS = 10.0  # largest modelled time of a whole run
+MOST_SECONDS_A_ROUND = 1.0  # of a round, since a run can be cancelled only between rounds
 
 Cancelled = Callable[[], bool]
 Progress = Callable[[int, int], object]
@@ -75,7 +75,7 @@ class Curves:
 
 
 def affordable(knobs: Knobs) -> tuple[Knobs, int, tuple[str, ...]]:
-    r"""Limit the rounds of a point to what the cost model says fits the time of the page.
+    r"""Limit the rounds of a point to those that, by the cost model, fit the time of the page.
 
     Parameters
     ----------

@@ -19,8 +19,8 @@ NAMES = (ADDRESS, "localhost")
 COMPONENTS = ("bokeh", "bokeh-widgets")  # of BokehJS; the page uses no others
 LARGEST_MESSAGE = 2**20  # bytes that a page may send at once
 
-# The browser itself refuses everything that is not of this server. BokehJS compiles callbacks, and
-# the page has scripts and styles in its text.
+# The browser itself refuses to load anything that is not from this server. The page contains
+# scripts and styles, and BokehJS compiles callbacks, so the policy allows these.
 POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
@@ -104,7 +104,7 @@ def _application(app: Any, port: int, framed: bool) -> Any:
     from bokeh.server.views.static_handler import StaticHandler  # noqa: PLC0415
 
     class Loopback(BokehTornado):  # type: ignore[misc]
-        """Bokeh's application with two of the five parts of BokehJS, never from elsewhere."""
+        """Bokeh's application with two of the five parts of BokehJS, which it serves itself."""
 
         def resources(self, absolute_url: str | bool | None = None) -> Resources:
             return Resources(

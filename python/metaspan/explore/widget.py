@@ -35,7 +35,7 @@ class Widget:
 
     @property
     def url(self) -> str:
-        r"""Address of the page, which a browser on this machine shows too."""
+        r"""Address of the page, which any browser on this machine can open."""
         return self._url
 
     def _serve(self, knobs: Knobs) -> None:

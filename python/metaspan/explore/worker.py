@@ -42,7 +42,7 @@ class Worker:
             self._changed.notify()
 
     def close(self, wait: bool = False) -> None:
-        """Cancel all tasks and end the thread; `wait` until it has ended."""
+        """Cancel all tasks, and end the thread; return after its end if `wait` is true."""
         with self._changed:
             self._closed = True
             self._waiting = None

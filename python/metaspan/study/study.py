@@ -513,8 +513,8 @@ class Study:
         where : mapping of str to object, or None
             Values of varied names, which select cells as in `table`.
         log : {"", "x", "y", "xy"} or None
-            Axes that are logarithmic: none, one or both. None: both axes where a power law is
-            fitted, and otherwise the axes whose values span decades.
+            Axes that are logarithmic: none, one or both. None: the axes on which the fitted laws
+            are straight lines, and those whose values span decades.
         extrapolate : float or None
             A value of x, beyond the grid, up to which the fitted laws are also drawn, as dotted
             lines with the intervals of the laws as bands. Needs ``fit=True``.

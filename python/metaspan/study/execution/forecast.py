@@ -23,20 +23,20 @@ LONGEST = 40  # most characters of a varied value
 
 @dataclass(frozen=True, kw_only=True)
 class StudyEstimate:
-    r"""Predicted time and memory of the runs that a study still has to do; ``print`` shows lines.
+    r"""Predicted time and memory of the remaining runs of a study; ``print`` shows them as lines.
 
     Parameters
     ----------
     name : str
         Name of the study's folder.
     cells, runs, left : int
-        Number of cells, of all runs, and of the runs that have no row yet.
+        Numbers of cells, of all runs, and of runs that have no row yet.
     impossible : int
-        Number of the runs left whose arguments `train` refuses; these take no time.
+        Number of remaining runs whose arguments `train` refuses; these take no time.
     reason : str
         The first reason for which `train` refuses arguments; empty if there is none.
     core_hours : float
-        Time of all runs left, in hours, times the number of threads of a run.
+        Time of all remaining runs, in hours, times the number of threads of a run.
     processes, threads : int
         Number of processes, and number of threads of a run.
     seconds : float
@@ -101,7 +101,7 @@ def forecast(
     processes: int,
     threads: int,
 ) -> StudyEstimate:
-    r"""Predict the time and the memory of the runs of a study that are left.
+    r"""Predict the time and the memory of the remaining runs of a study.
 
     Parameters
     ----------

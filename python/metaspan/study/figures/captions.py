@@ -15,7 +15,7 @@ from .labels import argument_text, escape, name_label, value_labels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Names of a caption, in this order; further constants of the cells are not part of a caption.
+# Names that a caption may give, in this order; it gives no other constants of the cells.
 LETTERS = (
     "alpha",
     "beta",
@@ -44,7 +44,7 @@ WORDS = {
     "rounds": "rounds",
 }
 LONGEST = 40  # most characters of an expression; longer ones are left out
-SHOWN_DEFAULTS = ("alpha", "beta", "n")  # their defaults are named too
+SHOWN_DEFAULTS = ("alpha", "beta", "n")  # these are named even if they have their default values
 UNICODE = {
     r"\alpha": "α", r"\beta": "β", r"\gamma": "γ", r"\delta": "δ", r"\eta": "η", r"\kappa": "κ",
     r"\lambda": "λ", r"\mu": "μ", r"\nu": "ν", r"\rho": "ρ", r"\sigma": "σ", r"\infty": "∞",
@@ -282,5 +282,5 @@ def _same(first: Any, second: Any) -> bool:
     """Tell whether two values are equal; objects with arrays are compared by their texts."""
     try:
         return bool(first == second)
-    except ValueError:  # arrays have no one truth value
+    except ValueError:  # an array has no single truth value
         return repr(first) == repr(second)

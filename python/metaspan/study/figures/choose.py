@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COST = ("seconds",)  # not drawn in a report, since time is not a result of the method
-VARIES = 3.0  # a measure that varies by a larger factor has a log axis if x has one
+VARIES = 3.0  # if x has a log axis, so has a measure that varies by a larger factor
 MOST_HUES = 8
 MOST_COLUMNS = 4
 

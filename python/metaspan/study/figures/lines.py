@@ -61,8 +61,8 @@ def lines(
     r"""Draw the means of a measure over seeds, with their intervals, against a varied name.
 
     If all values of the measure are positive and span more than a decade, means are geometric and
-    the y axis is logarithmic. Where a power law is fitted, both axes are logarithmic; `log` chooses
-    the axes instead. If only some runs of a point have a value, a cross marks the mean
+    the y axis is logarithmic. Where a power law is fitted, both axes are logarithmic. `log`
+    overrides both rules. If only some runs of a point have a value, a cross marks the mean
     over these runs, the number of these runs is written beside the cross, and the lines to the
     cross are dotted. If no run of a point has a value, a cross is drawn on the x axis. An interval
     is drawn as a bar; on a line with many points, a band shows the intervals. Values that the stop

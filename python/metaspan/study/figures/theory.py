@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 CELL = "number of the cell"  # column that `add_predictions` needs
 EVERYTHING = "theory"
-OTHER_MEASURE = "is a prediction of"  # part of the reason if a prediction is of another measure
+OTHER_MEASURE = "is a prediction of"  # words of the reason if the measure is another one
 MOST_TRIALS = 4  # seeds of a cell over which the limit is averaged
-VANISHED = 1e-9  # floors below this are 0 up to rounding
+VANISHED = 1e-9  # floors below this value are 0 up to rounding
 SCALED = 1e-6  # relative difference from 1 up to which alpha B^T B counts as the identity
 OF_LIMIT = ("dist", "w_norm", "floor", "rounds_to")  # measures of records that the limit has
 
@@ -114,7 +114,7 @@ def predict_cells(
     names : str or sequence of str
         Names of predictions: "rate", "rounds", "floor" and "limit"; or "theory" for all of them.
     measure : Measure or None
-        The measure; None for a column that is no measure, of which nothing is predicted.
+        The measure. None: the column is not a measure, so nothing is predicted.
     cells : sequence of Cell
         The cells.
     trials : sequence of int
@@ -128,7 +128,7 @@ def predict_cells(
         For each prediction that exists in at least one cell, by its label, the predicted values;
         NaN where it does not exist.
     str
-        The reason for which a prediction does not exist, if none does; otherwise empty.
+        If no prediction exists, the reason for it; otherwise empty.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def predict_cells(
             why = reasons[0] if reasons else "its value is not finite"
             if required and EVERYTHING not in names:
                 raise ValueError(f"predictions must exist for a cell; got {name!r}: {why}")
-            # A reason that concerns the cells says more than that the measure is another one.
+            # A reason that concerns the cells says more than one that concerns the measure.
             if not reason or OTHER_MEASURE in reason:
                 reason = why
     return found, "" if found else reason
@@ -191,7 +191,7 @@ def add_predictions(
     tuple of str
         Names of these columns.
     str
-        The reason for which there is no prediction; empty if there is one.
+        If there is no prediction, the reason for it; otherwise empty.
     """
     present, place = np.unique(np.asarray(table[CELL]), return_inverse=True)
     found, reason = predict_cells(names, measure, [cells[i] for i in present], trials)

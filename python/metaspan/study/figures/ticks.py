@@ -1,4 +1,4 @@
-r"""Chooses scales and ticks of axes, and keeps the labels of ticks apart."""
+r"""Chooses scales and ticks of axes, and keeps the labels of ticks from overlapping."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def separate_ticks(figure: Figure, axes: Sequence[Axes], words: bool) -> None:
 
 
 def tick_labels(ax: Axes, side: Side) -> list[Text]:
-    """List the labels of the ticks of an axis that are seen, in the order of their places."""
+    """List the visible tick labels of an axis, in the order of their places."""
     axis = ax.xaxis if side == "x" else ax.yaxis
     low, high = sorted(axis.get_view_interval())
     drawn = [
@@ -207,7 +207,7 @@ def collide(labels: Sequence[Text], side: Side) -> bool:
 
 
 def _thin(ax: Axes, side: Side) -> None:
-    """Remove the labels of some ticks, starting at the least, so that the others are apart."""
+    """Remove the labels of some ticks, starting at the least, so that the others do not overlap."""
     labels = tick_labels(ax, side)
     axis = ax.xaxis if side == "x" else ax.yaxis
     low, high = sorted(axis.get_view_interval())

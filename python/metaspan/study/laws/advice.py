@@ -1,4 +1,4 @@
-r"""Finds out what would mend a fit that misses the means, and says so in a sentence."""
+r"""Finds remedies for a fit that misses the means, and names them in a sentence."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..._support.types import F64
 from .curves import abscissa, fit_curve, least_squares, misfit_of
 from .resampling import Replicates
 
-TOO_FAR = 2.0  # a misfit above this is visible: the means are not on the curve
-LEAST_LEFT = 4  # least number of x that remain when others are left out
-LEAST_SETTINGS = 5  # least number of x with which the cause of a misfit can be looked for
-PARTS = 64  # floors that are tried in each of the two searches
+TOO_FAR = 2.0  # with a misfit above this, the means are visibly off the curve
+LEAST_LEFT = 4  # number of x that must remain if others are left out
+LEAST_SETTINGS = 5  # number of x without which no remedy is tried
+PARTS = 64  # number of floors that each of the two searches tries
 
 
 class WithFloor(NamedTuple):

@@ -195,8 +195,8 @@ class Law:
         Raises
         ------
         TypeError, ValueError
-            If y is not a finite number, is not positive although the law is, or if the law does not
-            vary with x.
+            If y is not a finite number, if y is not positive and the law is a power or an
+            exponential, or if the law does not vary with x.
 
         Examples
         --------
