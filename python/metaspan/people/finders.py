@@ -190,9 +190,9 @@ def find(
 
 
 def _level_of_user() -> int:
-    """Return the level of the caller, for `warnings.warn`, of the first frame of the user's code.
+    """Return the `stacklevel` with which the caller's warning names the user's line of code.
 
-    Frames of this package, of scikit-learn and of decorators are not the user's.
+    Frames of this package, of scikit-learn and of decorators do not count as the user's code.
     """
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
@@ -201,5 +201,5 @@ def _level_of_user() -> int:
 
 
 def _is_inside(module: str) -> bool:
-    """Return whether a module is part of the package, or of what calls it for the user."""
+    """Return whether a module is of the package, or of a library that calls it for the user."""
     return module.partition(".")[0] in {__name__.partition(".")[0], "contextlib", "sklearn"}

@@ -114,10 +114,11 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
     mean_head_ : ndarray of shape (rank,), float64
         The mean of the heads over tasks; zeros without `fit_mean`, or if there is one task.
     explained_ : ndarray of shape (rank,), float64
-        Share of the variance of the responses within tasks that each component explains, mean head
-        included, by the fitted model: the variance of the scores times ``1 + mean_head_**2``,
-        divided by the sum of these products and `noise_`. The shares, and that of the noise, add up
-        to 1. If components fit the noise of the rows, their shares are too large.
+        Share of the variance of the responses within tasks that each component explains by the
+        fitted model, with the part that the mean head explains: the variance of the scores times
+        ``1 + mean_head_**2``, divided by the sum of all these products and `noise_`. The shares of
+        the components and of the noise add up to 1. If components fit the noise of the rows, their
+        shares are too large.
     noise_ : float
         Estimated variance of the noise; with `scale_targets`, of the noise of scaled responses.
     ridge_ : float
