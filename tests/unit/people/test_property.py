@@ -204,8 +204,9 @@ def test_the_fitted_law_is_likelier_than_the_start(drawn, intercept, fit_mean):
     whiten = vectors / np.sqrt(values)  # the features have the covariance I, as in `standardise`
     sums = TaskSums.of(X @ whiten, y, offsets, intercept)
     variance = sums.squares / count
+    assume(variance > 0)  # `fit` refuses responses that are constant within tasks
     prior = fit_prior(sums, fit_mean)
-    assume(prior.noise > 1e-6 * variance > 0)  # or else the law explains all responses
+    assume(prior.noise > 1e-6 * variance)  # or else the law explains all responses
     Z, k = [z @ whiten for z in Z], len(values)
     best = people.log_likelihood(Z, responses, prior.mean, prior.covariance, prior.noise)
     step = (np.zeros(k), np.eye(k) * variance / 2, variance / 2)
