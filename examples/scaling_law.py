@@ -89,28 +89,16 @@ print(f"before the last quarter, the start has faded by a factor of {math.exp(ra
 # quarter of its rounds. By then, the run has forgotten its start. The stop rule is off, since a
 # rule that ends runs at a given dist would determine the floor.
 #
-# The study knows its cells before it runs them, so the estimates of their runs add up to its cost.
-# A round draws only sums over its samples, from their exact distribution: its cost grows with the
-# number of tasks, but neither with d nor with ``m_out``.
+# The study knows its cells before it runs them, so it can estimate its cost. A round draws only
+# sums over its samples, from their exact distribution: its cost grows with the number of tasks, but
+# neither with d nor with ``m_out``.
 
 seeds = 3 if arguments.quick else 40
 base = dict(truth, method=method, **options)
 sizes = [100, 200, 400, 800, 1600, 3200, 6400]
 common = dict(base=dict(base, m_out=10), seeds=seeds, measure="floor")
 small = ms.Study(out / "small", grid=dict(d=sizes, n=[100]), **common)
-
-
-def expected_seconds(study):
-    """Add up the estimates for the runs of all cells of a study."""
-    total = 0.0
-    for cell in study.cells:
-        d, n, m_out = (cell.arguments[name] for name in ("d", "n", "m_out"))
-        cost = ms.estimate(tasks_in(d), method, n=n, m_out=m_out, trials=seeds, **options)
-        total += cost.seconds
-    return total
-
-
-print(f"\nthe estimate for the small study is {expected_seconds(small):.1f} s")
+print(f"\n{small.estimate()}")
 print(small.run())
 
 # %%
@@ -194,7 +182,7 @@ large = ms.Study(
     seeds=seeds,
     measure="floor",
 )
-print(f"\nthe estimate for the large study is {expected_seconds(large):.1f} s")
+print(f"\n{large.estimate()}")
 print(large.run())
 
 laws = large.fit("floor", "ratio")
@@ -224,8 +212,7 @@ print(f"\ntheory, in the same cells: y = {theory.a:.4g} x^{theory.b:.4f}")
 # A law should predict runs that have not been made. Two new settings test it. The first has a
 # hundred times as many features as the largest cell, at a ratio inside the range of the study. The
 # second has as many features and tasks as cells of the study, but a ratio that is a hundred times
-# the largest one. To give a prediction an interval, the law is fitted to the ratios divided by the
-# new ratio: the factor of this fit is the prediction at the new ratio.
+# the largest one.
 
 
 def extrapolate(d, n, m_out):
@@ -234,14 +221,12 @@ def extrapolate(d, n, m_out):
     Returns the ratio, the floor of the runs, and its standard error.
     """
     at = (d - k) / (n * m_out)
-    table = large.table()
-    predicted = ms.study.fit_laws(table["ratio"] / at, table["floor"], laws=["power"]).best
     runs = ms.train(tasks_in(d), method, n=n, m_out=m_out, trials=seeds, **options)
     logs = np.log(runs.trace["dist"][:, late:]).mean(axis=1)
     measured, error = math.exp(logs.mean()), logs.std(ddof=1) / math.sqrt(seeds)
-    low, high = predicted.a_interval
+    low, high = (float(end) for end in power.interval(at))
     print(f"\nd = {d:,}, n = {n:,}, m_out = {m_out:,}: a ratio of {at:.3g}")
-    print(f"the law predicts {predicted.a:.5f} [{low:.5f}, {high:.5f}]")
+    print(f"the law predicts {float(power(at)):.5f} [{low:.5f}, {high:.5f}]")
     print(f"theory predicts {theory_floor(d, n, m_out):.5f}")
     print(f"{seeds} runs have {measured:.5f} +- {measured * error:.5f} (one standard error)")
     return at, measured, measured * error
