@@ -267,13 +267,11 @@ def parse(name: str, text: str) -> int | float | None:
     power = re.fullmatch(r"(\d{1,9})\s*(?:\^|\*\*)\s*(\d{1,3})", cleaned)
     try:
         number = int(power[1]) ** int(power[2]) if power else float(cleaned)
-    except ValueError:
+        if not math.isfinite(number) or (knob.whole and number != int(number)):
+            raise ValueError(message)
+        return int(number) if knob.whole else float(number)
+    except (ValueError, OverflowError):  # an integer above all floats overflows
         raise ValueError(message) from None
-    if not knob.whole:
-        return float(number)
-    if not math.isfinite(number) or number != int(number):
-        raise ValueError(message)
-    return int(number)
 
 
 def describe(name: str, value: Value) -> str:
