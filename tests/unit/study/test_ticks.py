@@ -28,8 +28,10 @@ def study(grid, value, seeds=4, scatter=0.02):
 
 
 def boxes(ax, side):
-    """Extents of the tick labels that are seen, and whether the labels are rotated."""
-    ax.figure.draw_without_rendering()
+    """Extents of the tick labels that are seen, and whether the labels are rotated.
+
+    The figure has been laid out.
+    """
     axis = getattr(ax, f"{side}axis")
     low, high = sorted(axis.get_view_interval())
     seen = [
@@ -70,6 +72,7 @@ CROWDED = {
 def test_labels_of_ticks_do_not_overlap(grid, fit):
     col = "k" if "k" in grid else None
     figure = lines(study(grid, power), "n", "dist", col=col, fit=fit)
+    figure.draw_without_rendering()
     for ax, side in itertools.product(figure.axes, "xy"):
         assert not overlap(ax, side)
 
@@ -78,8 +81,10 @@ def test_words_that_would_overlap_are_rotated():
     words = ["Exact ANIL", "Exact MAML", "average risk", "altmin-gd", "split-spectral"]
     table = study(dict(method=words, k=[1, 2]), lambda cell: 1.0)
     (ax, _) = lines(table, "method", "dist", col="k").axes
+    ax.figure.draw_without_rendering()
     assert boxes(ax, "x")[1]
     (ax,) = lines(table[(table.k == 1) & table.method.isin(words[:2])], "method", "dist").axes
+    ax.figure.draw_without_rendering()
     assert not boxes(ax, "x")[1]
     assert not overlap(ax, "x")
 
@@ -87,6 +92,7 @@ def test_words_that_would_overlap_are_rotated():
 def test_labels_of_maps_do_not_overlap():
     grid = dict(d=list(range(10_000, 22_000, 1000)), n=[1, 2], k=[1, 2, 3])
     figure = heat(study(grid, lambda cell: cell["d"]), "d", "n", "dist", col="k")
+    figure.draw_without_rendering()
     for ax, side in itertools.product(figure.axes[:3], "xy"):
         assert not overlap(ax, side)
 
