@@ -62,10 +62,12 @@ def subspace_distance(
         If an array is of the wrong kind or shape, if `B` does not have full column rank, or if the
         columns of `B_star` are not orthonormal.
 
-    Notes ----- The principal angles are Euclidean: they depend only on the column spaces of `B` and
-    `B_star`, and not on the covariance of the features. The records ``dist`` and ``angles`` of a
-    run are Euclidean too. The time is ``O(d (k + k_star)^2)``, and the memory is about three times
-    that of `B` in float64.
+    Notes
+    -----
+    The principal angles are Euclidean: they depend only on the column spaces of `B` and `B_star`,
+    and not on the covariance of the features. The records ``dist`` and ``angles`` of a run are
+    Euclidean too. The time is ``O(d (k + k_star)^2)``, and the memory is about three times that of
+    `B` in float64.
 
     References
     ----------

@@ -70,6 +70,18 @@ def test_prose_has_no_private_turns(house):
     assert not wrong, "\n".join(wrong)
 
 
+def test_headings_of_docstrings_have_lines_of_their_own(house):
+    """A heading that is wrapped into its text is no heading, and the site prints its dashes."""
+    wrong = [
+        f"{path}: {match[0]}"
+        for path in house.python().values()
+        for match in re.finditer(
+            r"^ *[A-Z]\w+(?: \w+)? -{4,} .{20}", house.prose(path), re.MULTILINE
+        )
+    ]
+    assert not wrong
+
+
 @pytest.mark.parametrize(
     "text",
     [

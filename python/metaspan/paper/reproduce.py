@@ -84,9 +84,10 @@ def reproduce(
     ImportError
         If matplotlib is not installed.
 
-    Notes ----- The files of a panel are written when the panel is complete, so an interruption
-    leaves only files of finished panels. Every call computes the same data, for any number of
-    threads.
+    Notes
+    -----
+    The files of a panel are written when the panel is complete, so an interruption leaves only
+    files of finished panels. Every call computes the same data, for any number of threads.
     """
     known = panels()
     for name in names:

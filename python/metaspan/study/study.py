@@ -89,11 +89,13 @@ class Study:
     FileNotFoundError
         If `base` and `grid` are left out and the folder holds no study.
 
-    Notes ----- The file ``study.json`` in the folder describes the study; the files
-    ``rows/*.jsonl`` hold one line of JSON for every finished run. A row is written as soon as its
-    run ends. If the process is killed, the same call later does the remaining runs. The final table
-    is the same as without the kill, because at one instruction-set level the numbers depend on the
-    study alone. A study has at most 10^6 cells and 10^7 runs.
+    Notes
+    -----
+    The file ``study.json`` in the folder describes the study; the files ``rows/*.jsonl`` hold one
+    line of JSON for every finished run. A row is written as soon as its run ends. If the process is
+    killed, the same call later does the remaining runs. The final table is the same as without the
+    kill, because at one instruction-set level the numbers depend on the study alone. A study has at
+    most 10^6 cells and 10^7 runs.
 
     Users' functions (distributions of heads, distributions of features, measures) are compared by a
     hash of all their parts: code, defaults, closure, arguments of ``functools.partial``, state of

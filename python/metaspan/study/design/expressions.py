@@ -232,8 +232,10 @@ class Expression:
     ValueError
         If `text` is not an expression, or contains an element that is not listed above.
 
-    Notes ----- Integers are exact up to :math:`2^{1024}`. The lists that one evaluation makes hold
-    at most :math:`10^6` entries in total. An evaluation takes a few microseconds.
+    Notes
+    -----
+    Integers are exact up to :math:`2^{1024}`. The lists that one evaluation makes hold at most
+    :math:`10^6` entries in total. An evaluation takes a few microseconds.
 
     Examples
     --------

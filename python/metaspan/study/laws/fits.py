@@ -76,10 +76,11 @@ def fit_laws(
         If x has fewer than two distinct values, or if x or y has values for which a law is
         undefined.
 
-    Notes ----- The scatter of y is assumed to be relative: log y scatters about the logarithm of
-    the law. Rows without a value of y are left out, although such a row carries information: if y
-    is missing because a run never reached a tolerance, y would have been large, and the law is
-    biased.
+    Notes
+    -----
+    The scatter of y is assumed to be relative: log y scatters about the logarithm of the law. Rows
+    without a value of y are left out, although such a row carries information: if y is missing
+    because a run never reached a tolerance, y would have been large, and the law is biased.
 
     If there are at most twenty distinct x, each x is held out once. If there are more than twenty,
     twenty groups of neighbouring x are held out one after the other.
@@ -191,9 +192,11 @@ def fit_powers(
         If a value is not positive, a variable is constant, or the logarithms of the variables are
         linearly dependent.
 
-    Notes ----- If every distinct combination of values of the variables has at least three rows, a
-    resample draws the rows of each combination from the rows measured at the same combination. If
-    some combination has fewer rows, deviations are drawn from the residuals of the fit. The
+    Notes
+    -----
+    If every distinct combination of values of the variables has at least three rows, a resample
+    draws the rows of each combination from the rows measured at the same combination. If some
+    combination has fewer rows, deviations are drawn from the residuals of the fit. The
     documentation of `fit_laws` gives details.
 
     Examples

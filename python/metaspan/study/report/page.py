@@ -110,7 +110,9 @@ def write(
     OSError
         If the file cannot be written.
 
-    Notes ----- Calls with equal arguments write files with equal bytes.
+    Notes
+    -----
+    Calls with equal arguments write files with equal bytes.
     """
     drawn = [_embed_figure(i, text, figure) for i, (text, figure) in enumerate(figures, start=1)]
     remarks = "".join(f"<li>{escape(note)}</li>\n" for note in notes)
