@@ -3,11 +3,13 @@ r"""Formats measured numbers with as many digits as their errors support."""
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 LARGE = 1e7  # numbers of at least this size are written with a power of ten
 SMALL = 1e-3  # numbers below this size are too
 ERROR_DIGITS = 2  # significant digits of an error
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+MOST_PLACES = 340  # decimals of the smallest number
 EXACT = 1e-14  # relative errors of at most this size are rounding errors
 
 
@@ -34,7 +36,7 @@ def rounded(value: float, digits: int = 3) -> str:
     ('1,253', '0.0327', '2.5e-7', '3.1e9', '929')
     """
     if not math.isfinite(value) or value == 0:
-        return f"{value:g}"
+        return f"{value:zg}"
     shown = float(f"{value:.{digits - 1}e}")
     if SMALL <= abs(shown) < LARGE:
         places = max(0, digits - 1 - _exponent(shown))
@@ -78,11 +80,14 @@ def with_error(value: float, error: float, sign: str = "+-") -> str:
     if not math.isfinite(error) or error <= EXACT * abs(value):
         return rounded(value, 4)
     error = float(f"{error:.{ERROR_DIGITS - 1}e}")
-    scale = max(abs(value), error)
-    power = 0 if SMALL <= scale < LARGE else _exponent(scale)
-    value, error = value / 10.0**power, error / 10.0**power
     places = max(0, ERROR_DIGITS - 1 - _exponent(error))
-    text = f"{value:,.{places}f} {sign} {error:,.{places}f}"
+    scale = max(float(f"{abs(value):.{min(places, MOST_PLACES)}f}"), error)  # as it is shown
+    power = 0 if SMALL <= scale < LARGE else _exponent(scale)
+    if power:
+        # A power of ten may be out of the range of floats, but not of decimals.
+        value, error = (float(Decimal(x).scaleb(-power)) for x in (value, error))
+        places = max(0, ERROR_DIGITS - 1 - _exponent(error))
+    text = f"{value:z,.{places}f} {sign} {error:,.{places}f}"
     return f"({text})e{power}" if power else text
 
 
@@ -109,14 +114,14 @@ def with_interval(value: float, ends: tuple[float, float]) -> tuple[str, str]:
     """
     low, high = ends
     scale, width = max(abs(value), abs(low), abs(high)), high - low
-    if not math.isfinite(width) or scale == 0.0:
-        return f"{value:.4g}", ""
-    places = 1 - math.floor(math.log10(max(width, 1e-4 * scale)))
+    if not (math.isfinite(width) and math.isfinite(value)) or scale == 0.0:
+        return f"{value:z.4g}", ""
     first = math.floor(math.log10(scale))
+    places = 1 - math.floor(math.log10(scale) + math.log10(max(width / scale, 1e-4)))
     if places < 0 and first < 6:  # whole tens, hundreds, ... without a power of ten
         value, low, high = (round(number, places) for number in (value, low, high))
         places = 0
-    form = f".{places}f" if 0 <= places <= 6 and first < 6 else f".{max(1, first + places)}e"
+    form = f"z.{places}f" if 0 <= places <= 6 and first < 6 else f"z.{max(1, first + places)}e"
     shown, *shown_ends = (_shorten_power(f"{number:{form}}") for number in (value, low, high))
     return shown, f"[{', '.join(shown_ends)}]"
 

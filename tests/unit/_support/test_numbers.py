@@ -47,6 +47,30 @@ def test_values_and_errors_end_at_one_place_and_are_rounded_by_less_than_they_ar
         assert units[0] <= 0.11 * error or units[0] == 1.0
 
 
+def test_the_power_of_ten_is_that_of_the_rounded_value():
+    assert with_error(9.9996e-4, 1e-5) == "0.001000 +- 0.000010"
+    assert with_error(9_999_999.96, 1.2) == "(1.00000000 +- 0.00000012)e7"
+    assert with_error(9.9996e-8, 1e-9) == "(1.000 +- 0.010)e-7"
+    assert with_error(9_999_999.4, 50_000) == "9,999,999 +- 50,000"
+    assert with_error(9_999_999.9, 50_000) == "(1.0000 +- 0.0050)e7"
+
+
+def test_the_least_and_the_largest_numbers_are_written():
+    assert with_error(5e-324, 5e-324) == "(4.9 +- 4.9)e-324"
+    assert with_error(1.5e308, 1e308) == "(1.5 +- 1.0)e308"
+    assert with_error(-2e-310, 1e-310) == "(-2.0 +- 1.0)e-310"
+    assert with_interval(3e-320, (2e-320, 4e-320)) == ("3.0e-320", "[2.0e-320, 4.0e-320]")
+    assert with_interval(3e-320, (3e-320, 3e-320))[0].endswith("e-320")
+    assert with_interval(math.inf, (1.0, 2.0)) == ("inf", "")
+    assert with_interval(math.nan, (1.0, 2.0)) == ("nan", "")
+
+
+def test_zero_has_no_sign():
+    assert with_error(-1e-9, 0.5) == "0.00 +- 0.50"
+    assert with_interval(-0.001, (-0.5, 0.5)) == ("0.0", "[-0.5, 0.5]")
+    assert rounded(-0.0) == "0"
+
+
 @pytest.mark.parametrize("error", [math.nan, math.inf, 0.0, 1e-13])
 def test_a_value_without_an_error_stands_alone(error):
     assert with_error(1234.56, error) == "1,235"
