@@ -2,7 +2,6 @@
 
 import base64
 import io
-import time
 
 import numpy as np
 import pytest
@@ -231,9 +230,9 @@ def test_data_and_figure_are_saved(page, tmp_path):
     assert table["dist"].tolist() == explorer.curve(page)
     pytest.importorskip("matplotlib")
     explorer.element(page, "save_svg", "button").click()
-    explorer.wait_for((tmp_path / "metaspan.svg").exists, "the figure")
-    time.sleep(0.2)
-    assert (tmp_path / "metaspan.svg").read_text().rstrip().endswith("</svg>")
+    path = tmp_path / "metaspan.svg"
+    ended = lambda: path.exists() and path.read_text().rstrip().endswith("</svg>")  # noqa: E731
+    explorer.wait_for(ended, "the figure")
 
 
 def test_the_call_is_copied(page):

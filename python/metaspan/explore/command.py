@@ -3,6 +3,7 @@ r"""The command ``metaspan explore``."""
 from __future__ import annotations
 
 import argparse
+import threading
 import webbrowser
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from .server import open_server
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+
+INTERRUPTED = 130  # exit status after Ctrl-C
 
 
 def add_parser(commands: _SubParsersAction[Any]) -> None:
@@ -34,7 +37,10 @@ def explore_command(chosen: argparse.Namespace) -> int:
 
     print(f"{url} shows the explorer to this machine alone; Ctrl-C ends it", flush=True)
     server.start()
-    if not chosen.no_browser:
-        IOLoop.current().add_callback(webbrowser.open, url)
-    IOLoop.current().start()
+    if not chosen.no_browser:  # in a thread, since some browsers are waited for
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+    try:
+        IOLoop.current().start()
+    except KeyboardInterrupt:  # the usual end
+        return INTERRUPTED
     return 0

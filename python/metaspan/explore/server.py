@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from .._support import check
 from .knobs import Knobs
@@ -33,7 +33,8 @@ def open_server(port: int | None, knobs: Knobs, framed: bool = False) -> tuple[B
     r"""Open the server on the loopback address, in the event loop of this thread.
 
     The server answers requests that name it by a loopback address and come from its own pages. It
-    therefore refuses pages of other sites, including those whose name resolves to this machine.
+    therefore refuses pages of other sites, including those whose name resolves to this machine, and
+    those that would load the page as a picture, which would start a run.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def open_server(port: int | None, knobs: Knobs, framed: bool = False) -> tuple[B
     number = sockets[0].getsockname()[1]
     app = Application(FunctionHandler(lambda document: build_page(document, knobs)))
     application = _application(app, number, framed)
-    server = HTTPServer(_guard(application, number), max_buffer_size=LARGEST_MESSAGE)
+    server = HTTPServer(_guard(application, number, framed), max_buffer_size=LARGEST_MESSAGE)
     server.add_sockets(sockets)
     return BaseServer(IOLoop.current(), application, server), f"http://{ADDRESS}:{number}/"
 
@@ -149,15 +150,16 @@ def _headers(port: int, framed: bool) -> Any:
     return Headers
 
 
-def _guard(application: Any, port: int) -> Any:
+def _guard(application: Any, port: int, framed: bool) -> Any:
     """Return a router that passes requests of this server's pages on, and refuses all others."""
     from tornado.routing import Matcher, Rule, RuleRouter  # noqa: PLC0415
     from tornado.web import Application, RequestHandler  # noqa: PLC0415
 
     class FromHere(Matcher):  # type: ignore[misc]
         def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
-            origin = request.headers.get("Origin")
-            return {} if is_local(request.headers.get("Host"), origin, port) else None
+            headers = request.headers
+            local = is_local(headers.get("Host"), headers.get("Origin"), port)
+            return {} if local and is_invited(headers, framed) else None
 
     class Refuse(RequestHandler):  # type: ignore[misc]
         def prepare(self) -> None:
@@ -194,7 +196,36 @@ def is_local(host: str | None, origin: str | None, port: int) -> bool:
     local = {f"{name}:{port}" for name in NAMES}
     if host is None or host.lower() not in local:
         return False
-    if origin is None:
+    return origin is None or origin.lower() in {f"http://{name}" for name in local}
+
+
+def is_invited(headers: Mapping[str, str], framed: bool) -> bool:
+    r"""Return whether a request is one of a user or of a page of this server.
+
+    Browsers say in headers whose names begin with Sec-Fetch who asks, also where they send no
+    Origin. Other sites may only lead a user to the page.
+
+    Parameters
+    ----------
+    headers : mapping of str to str
+        The headers of the request; programs other than browsers send no such headers.
+    framed : bool
+        Whether pages of other servers may show the page in a frame.
+
+    Returns
+    -------
+    bool
+        Whether the request is answered.
+
+    Examples
+    --------
+    >>> is_invited({"Sec-Fetch-Site": "same-origin"}, False)
+    True
+    >>> is_invited({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}, False)
+    False
+    """
+    if headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
         return True
-    parts = urlsplit(origin)
-    return parts.scheme == "http" and parts.netloc.lower() in local
+    shown = ("document", "iframe") if framed else ("document",)
+    navigates = headers.get("Sec-Fetch-Mode") == "navigate"
+    return navigates and headers.get("Sec-Fetch-Dest") in shown
