@@ -170,6 +170,7 @@ class Page:
     def _ask(self) -> None:
         """Compute the setting of the widgets, and cancel the computation of earlier settings."""
         if self._controls.wrong:
+            self._worker.submit(lambda cancelled: None)  # cancels what is under way
             self._refuse(next(iter(self._controls.wrong.values())))
             return
         knobs, axes = self._controls.knobs, self._axes.value
@@ -198,7 +199,7 @@ class Page:
         elif isinstance(event, Progress):
             if self._curves is not None:
                 self._say(self._curves, event)
-        else:
+        elif not self._controls.wrong:
             self._refuse(event.reason)
 
     def _say(self, curves: Curves, progress: Progress | None = None) -> None:
@@ -218,7 +219,6 @@ class Page:
 
     def _refuse(self, reason: str) -> None:
         """Say why the setting has no run; the curves of the last setting that has one remain."""
-        self._worker.submit(lambda cancelled: None)  # cancels the computation that is under way
         self._message.text = (
             f'<div role="alert"><p class="wrong">{escape(reason)}</p><p class="soft">The curves '
             "are those of the last setting that has a run.</p></div>"
