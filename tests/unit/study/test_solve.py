@@ -8,7 +8,7 @@ from scipy import optimize
 
 from metaspan.study import fit_laws, fit_powers
 from metaspan.study.laws.advice import fit_with_floor
-from metaspan.study.laws.resampling import group_rows
+from metaspan.study.laws.resampling import group_rows, interval_ends
 
 X = np.repeat(np.geomspace(100, 10_000, 6), 6)
 INVERSE = {
@@ -47,6 +47,31 @@ def test_intervals_of_solutions_and_curves_cover_the_truth():
     assert (hits >= 268).all()
     assert (hits <= 299).all()
     assert misses > 0
+
+
+@pytest.mark.parametrize("b", [-0.05, 0.05])
+@pytest.mark.parametrize("towards", [-0.2, 0.2])
+def test_the_interval_of_a_curve_at_an_end_of_a_solution_ends_at_y(b, towards):
+    found = 0
+    for seed in (1, 25, 36, 37):
+        noise = 0.25 * np.random.default_rng(seed).standard_normal(X.size)
+        for law in fit_laws(X, 3 * X**b * np.exp(-np.sign(b) * noise)).laws:
+            others = np.mean(law.resampled[1] * law.b < 0)  # these have the other sign
+            if law.b_interval[0] <= 0 <= law.b_interval[1] or others < 0.01:
+                continue
+            y = law.center[1] * math.exp(towards)
+            for end in law.solve(y).interval:
+                if (law.name == "exponential" or end > 0) and math.isfinite(end):
+                    ends = np.array(law.interval(end))
+                    assert np.abs(np.log(ends[ends > 0] / y)).min() < 0.05
+                    found += 1
+    assert found > 4
+
+
+def test_ends_between_infinite_values_are_infinite():
+    values = np.r_[np.full(50, -np.inf), np.arange(900.0), np.full(50, np.inf)]
+    assert interval_ends(values, 0.95) == (-math.inf, math.inf)
+    assert interval_ends(np.full(9, np.inf), 0.95) == (math.inf, math.inf)
 
 
 def test_the_interval_of_a_curve_is_that_of_the_resampled_parameters(rng):

@@ -219,7 +219,7 @@ class Law:
             else:
                 steps = (math.log(y) - math.log(y0)) / self.b
                 moved = math.log(y) - self.resampled[0]
-            moved = moved / self.resampled[1]
+            moved = _reached(moved / self.resampled[1], self.resampled[1] * self.b, steps)
             linear = self.name == "exponential"
             x = float(x0 + steps if linear else x0 * np.exp(steps))
             ends: Interval = (-math.inf if linear else 0.0, math.inf)
@@ -460,16 +460,19 @@ class Powers:
         known = np.array([math.log(at.get(other, 1.0)) for other in names])
         with np.errstate(all="ignore"):
             measured = np.array([np.log(self.factor), *self.exponents.values()])
-            solved = [
-                np.exp((math.log(number) - fits[:, 0] - fits[:, 1:] @ known) / fits[:, 1 + place])
+            log_x, logs = (
+                (math.log(number) - fits[:, 0] - fits[:, 1:] @ known) / fits[:, 1 + place]
                 for fits in (measured[None], self.resampled)
-            ]
+            )
+            away = float(log_x[0]) - 0.5 * sum(math.log(end) for end in self.ranges[name])
+            slopes = self.resampled[:, 1 + place] * self.exponents[name]
+            x, xs = np.exp(log_x[0]), np.exp(_reached(logs, slopes, away))
         low, high = self.intervals[name]
         unbounded = low <= 0.0 <= high
         return Solution(
             y=number,
-            x=float(solved[0][0]),
-            interval=(0.0, math.inf) if unbounded else interval_ends(solved[1], self.band),
+            x=float(x),
+            interval=(0.0, math.inf) if unbounded else interval_ends(xs, self.band),
             band=self.band,
             x_range=self.ranges[name],
             name=name,
@@ -492,6 +495,16 @@ class Powers:
         if self.advice:
             lines.append(self.advice)
         return "\n".join(lines)
+
+
+def _reached(at: F64, slopes: F64, away: float) -> F64:
+    r"""Return where resampled laws reach y, as distances from the middle of the data.
+
+    A law whose slope has not the sign of the fitted law's, so that its product with the latter in
+    `slopes` is not positive, does not reach y on the side of the solution, at the distance `away`.
+    It counts as one that reaches y at an infinite distance on that side.
+    """
+    return np.where(slopes <= 0.0, math.copysign(math.inf, away), at)
 
 
 def _left_out(rows: int) -> str:

@@ -211,5 +211,7 @@ def interval_ends(values: F64, band: float) -> Interval:
     """Return the ends as `percentile_interval`; NaN if a value is NaN, without a warning."""
     if np.isnan(values).any():
         return math.nan, math.nan
-    with np.errstate(invalid="ignore"):  # infinite values are interpolated
-        return percentile_interval(values, band)
+    with np.errstate(invalid="ignore"):  # the difference of two infinite neighbours is NaN
+        low, high = percentile_interval(values, band)
+    low = float(values.min()) if math.isnan(low) else low
+    return low, float(values.max()) if math.isnan(high) else high
