@@ -234,6 +234,22 @@ def test_predictions_far_off_do_not_squeeze_the_means():
     assert 1e-3 < low < 0.05
 
 
+def test_predictions_are_not_drawn_through_cells_without_them():
+    table = study(dict(n=[100, 200, 400, 800, 1600], k=[1, 2]), power)
+    table = table[(table.k == 1) | (table.n != 800)]  # a cell that does not exist is no gap
+    table["theory"] = table.n**-0.6 * table.k
+    table.loc[(table.n == 400) & (table.k == 1), "theory"] = np.nan
+    table.loc[(table.n == 200) & (table.k == 2), "theory"] = np.nan
+    (ax,) = lines(table, "n", "dist", hue="k", predictions="theory").axes
+    grey = [line for line in ax.get_lines() if line.get_color() == "#595959"]
+    first, second, alone = grey
+    assert first.get_xdata().tolist() == [100, 200, 400, 800, 1600]
+    assert np.isnan(first.get_ydata()).tolist() == [False, False, True, False, False]
+    assert second.get_xdata().tolist() == [100, 200, 400, 1600]
+    assert np.isnan(second.get_ydata()).tolist() == [False, True, False, False]
+    assert (alone.get_marker(), alone.get_xdata().tolist()) == ("_", [100])
+
+
 def test_predictions_of_words_are_marks():
     table = study(dict(method=["a", "b"]), lambda cell: 1.0).assign(theory=1.1)
     (ax,) = lines(table, "method", "dist", predictions="theory").axes

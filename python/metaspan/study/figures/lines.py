@@ -285,15 +285,21 @@ def _draw_predictions(ax: Axes, points: Points, c: int, predicted: Sequence[F64]
         look: dict[str, Any] = {"color": PREDICTED, "lw": 1.0, "zorder": 4}
         look["ls"] = PREDICTED_DASHES[i % len(PREDICTED_DASHES)]
         drawn: list[F64] = []
-        for at, values in zip(places, means[c], strict=True):
+        for at, values, runs in zip(places, means[c], points.runs[c], strict=True):
             line = np.where((values > 0) | (not points.log), values, np.nan)
             known = np.isfinite(line)
             if not known.any():
                 continue
+            mark = {**look, "ls": "none", "marker": "_", "ms": 13}
             if words or known.sum() == 1:  # there is no line between words
-                ax.plot(at[known], line[known], **{**look, "ls": "none"}, marker="_", ms=13)
+                ax.plot(at[known], line[known], **mark)
             elif not any(np.allclose(line, other, 1e-9, 0, equal_nan=True) for other in drawn):
-                ax.plot(at[known], line[known], **look)
+                kept = known | (runs > 0)  # cells without a prediction interrupt the line
+                ax.plot(at[kept], np.where(known, line, np.nan)[kept], **look)
+                beside = np.pad(known[kept], 1)
+                alone = beside[1:-1] & ~beside[:-2] & ~beside[2:]
+                if alone.any():
+                    ax.plot(at[kept][alone], line[kept][alone], **mark)
                 drawn.append(line)
 
 
