@@ -63,7 +63,7 @@ def test_the_interval_of_a_curve_at_an_end_of_a_solution_ends_at_y(b, towards):
             for end in law.solve(y).interval:
                 if (law.name == "exponential" or end > 0) and math.isfinite(end):
                     ends = np.array(law.interval(end))
-                    assert np.abs(np.log(ends[ends > 0] / y)).min() < 0.05
+                    assert np.abs(np.log(ends[ends > 0] / y)).min() < 0.08  # between resamples
                     found += 1
     assert found > 4
 
