@@ -150,10 +150,13 @@ class CurvePlots:
             bounding += [run, limit]
             if record == PANELS[name][0][0]:
                 self._limits.append(LegendItem(label="limit (55)", renderers=[limit]))
-            plot.add_tools(HoverTool(renderers=[run], mode="vline", visible=False, tooltips=[
-                ("round", "$x{0}"), (label, f"@{record}{{0.0000}}"),
-                ("limit", f"@limit_{record}{{0.0000}}"),
-            ]))  # fmt: skip
+            shown = (f"@{record}", f"@limit_{record}")  # also values that four decimals would hide
+            plot.add_tools(HoverTool(
+                renderers=[run], mode="vline", visible=False,
+                formatters=dict.fromkeys(shown, "printf"),
+                tooltips=[("round", "@round{0}"), (label, f"{shown[0]}{{%.4g}}"),
+                          ("limit", f"{shown[1]}{{%.4g}}")],
+            ))  # fmt: skip
         items.append(self._limits[-1])
         for line in LINES.get(name, ()):
             drawn = plot.line(

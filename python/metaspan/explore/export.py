@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,8 @@ PANELS = {
     "singular values": ("sigma_max", "sigma_min", "signal_min", "perp_norm"),
 }
 LEAST = 1e-12  # smaller values count as 0, which a logarithmic axis does not show
+
+_drawing = threading.Lock()  # matplotlib, which tabs share, is not made for several threads
 
 
 def positive(values: F64) -> F64:
@@ -92,13 +95,14 @@ def as_figure(curves: Curves, kind: str) -> bytes:
     ImportError
         If matplotlib is not installed.
     """
-    figure, axes = new_axes(len(PANELS), width=4.2, height=3.2)
-    for ax, (title, names) in zip(axes, PANELS.items(), strict=True):
-        _draw(ax, curves, names)
-        ax.set_title(title, family=FONT, color=INK, fontsize=11)
-        ax.set_xlabel("round", family=FONT, color=INK)
-    file = io.BytesIO()
-    figure.savefig(file, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
+    file, metadata = io.BytesIO(), {"Date": None} if kind == "svg" else None
+    with _drawing:
+        figure, axes = new_axes(len(PANELS), width=4.2, height=3.2)
+        for ax, (title, names) in zip(axes, PANELS.items(), strict=True):
+            _draw(ax, curves, names)
+            ax.set_title(title, family=FONT, color=INK, fontsize=11)
+            ax.set_xlabel("round", family=FONT, color=INK)
+        figure.savefig(file, format=kind, dpi=200, metadata=metadata)
     return file.getvalue()
 
 
