@@ -75,7 +75,7 @@ def test_fits_have_a_time_and_no_memory(tmp_path):
     study = ms.Study(tmp_path, base, dict(method=["moments", "anil"], n=[50]))
     found = study.estimate()
     assert found.fits == 1
-    assert "no memory  is predicted for the 1 cells that are fits" in str(found)
+    assert "no memory  is predicted for the 1 cell that is a fit" in str(found)
 
 
 @pytest.mark.parametrize(
