@@ -85,7 +85,9 @@ class StudyEstimate:
                 memory += f", so at most {total} in {workers}"
             lines.append(memory)
         if self.fits:
-            cells = "1 cell that is a fit" if self.fits == 1 else f"{self.fits:,} cells that are fits"
+            cells = (
+                "1 cell that is a fit" if self.fits == 1 else f"{self.fits:,} cells that are fits"
+            )
             lines.append(f"  no memory  is predicted for the {cells}")
         if self.impossible:
             lines.append(f"  refused    {self.impossible:,} x {self.reason}")
