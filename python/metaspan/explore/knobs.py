@@ -22,6 +22,7 @@ METHODS = ("anil", "fo-anil", "maml", "fo-maml", "average-risk")
 OUTER = ("both", "body")
 INITS = ("random", "methodical")
 LEAST_MU2 = 1e-6  # smallest accepted eigenvalue of the covariance of the heads
+MOST_K = 10_000  # the moments of the heads are lists of this length; a round takes far too long
 POINTS = 400  # most recorded rounds of a run: a curve has no more points than pixels
 RECORDS = (
     *("dist", "w_norm", "diversity_min", "diversity_max"),
@@ -213,7 +214,7 @@ class Knobs:
         """Return the distribution of the heads; None for N(0, I), which is the default."""
         mean = check.real("mean", self.mean)
         mu2 = check.real("mu2", self.mu2, LEAST_MU2, 1.0)
-        k = check.integer("k", self.k, 1)
+        k = check.integer("k", self.k, 1, MOST_K)
         moments: dict[str, list[float]] = {}
         if mu2 < 1.0:
             ratios = np.arange(k) / (k - 1) if k > 1 else np.ones(1)

@@ -115,6 +115,7 @@ def test_choices_are_methods_that_train_takes():
     ("values", "words"),
     [
         ({"k": 30, "d": 20}, "k must be at most"),
+        ({"k": 10**6, "d": 10**12, "mean": 0.5}, "k must be at most 10000; got 1000000"),
         ({"alpha": -1.0}, "alpha must be"),
         ({"mu2": 2.0}, "mu2 must be between"),
         ({"noise": -0.1}, "noise must be"),
