@@ -218,7 +218,10 @@ class Comparison:
                 style = {"color": PALETTE[i], "ms": 6, "clip_on": False}
                 ax.plot(*zip(*shown, strict=True), "x", label=name, **style)
         m = next(iter(sines))[2]
-        grid = np.geomspace(min(n for _, n, _ in sines), max(n for _, n, _ in sines), 50)
+        first, last = (float(end(n for _, n, _ in sines)) for end in (min, max))
+        if first == last:  # an axis needs a range
+            first, last = first / 1.5, 1.5 * last
+        grid = np.geomspace(first, last, 50)
         line: dict[str, Any] = {"color": PREDICTED, "lw": 1.1, "ls": DASHES[1]}
         ax.plot(grid, cramer_rao(self.tasks, grid, m), label="Cramer-Rao", **line)
         ax.margins(x=0.04)

@@ -133,8 +133,7 @@ def lines(
     laws = fit_lines(points, y) if check.flag("fit", fit) else {}
     log_x, log_y = _choose_log(log, points, laws)
     further = _check_extrapolate(extrapolate, fit, points)
-    columns = [predictions] if isinstance(predictions, str) else predictions
-    labelled = columns if isinstance(columns, Mapping) else {name: name for name in columns}
+    labelled = _read_predictions(predictions)
     if log_y != points.log:
         points = make_points(table, x, y, hue=hue, col=col, band=band, log=log_y)
     predicted = {
@@ -167,6 +166,22 @@ def lines(
     write_caption(figure, _explain(points, y, fit))
     separate_ticks(figure, axes, words=points.x.numbers is None)
     return figure
+
+
+def _read_predictions(predictions: object) -> dict[str, str]:
+    """Check the names of columns with predictions; return each column by its label."""
+    if isinstance(predictions, str):
+        return {predictions: predictions}
+    if isinstance(predictions, Mapping):
+        pairs = list(predictions.items())
+    elif isinstance(predictions, Sequence):
+        pairs = [(name, name) for name in predictions]
+    else:
+        pairs = [(predictions, predictions)]
+    for name in (name for pair in pairs for name in pair):
+        if not isinstance(name, str):
+            raise TypeError(f"predictions must hold names of columns; got {check.show(name)}")
+    return dict(pairs)
 
 
 def _check_extrapolate(extrapolate: float | None, fit: bool, points: Points) -> tuple[float, ...]:
