@@ -10,7 +10,7 @@ from .._support.types import F64
 from ..tasks.batch import TaskBatch, core_data
 from ..tasks.storage import TaskArrays
 from .averages import RowAverages
-from .samples import I64, Samples, Transform
+from .samples import I64, Samples, Transform, rows_of_chosen
 from .transforms import Curvature, HeadFit, RowForms
 
 
@@ -119,9 +119,7 @@ class ArraySamples:
         """Return the samples of some tasks, in rising order; X is not copied."""
         batch = self._batch.take(tasks.tolist())
         taken = type(self)(batch, self._seed, self._trial, self.threads)
-        sizes = np.diff(self.offsets)[tasks]
-        rows = np.repeat(self.offsets[:-1][tasks] - taken.offsets[:-1], sizes)
-        taken.y = self.y[rows + np.arange(len(rows))]
+        taken.y = self.y[rows_of_chosen(self.offsets, tasks)[0]]
         return taken
 
     def averages(self) -> RowAverages:

@@ -117,6 +117,13 @@ def offsets_of(samples: Samples, tasks: range) -> I64:
     return samples.offsets[tasks.start : tasks.stop + 1]
 
 
+def rows_of_chosen(offsets: I64, tasks: I64) -> tuple[I64, I64]:
+    """Return the indices of the rows of chosen tasks, (N,), and the offsets of these tasks."""
+    sizes = np.diff(offsets)[tasks]
+    chosen = np.concatenate([[0], np.cumsum(sizes)])
+    return np.repeat(offsets[:-1][tasks] - chosen[:-1], sizes) + np.arange(chosen[-1]), chosen
+
+
 def lengths(samples: Samples) -> I64:
     """Return the number of samples of every task, (n,)."""
     return np.diff(samples.offsets)

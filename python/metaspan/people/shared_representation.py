@@ -45,7 +45,7 @@ from .inputs import (
 )
 from .sharing import SharingGain, compare
 from .task_rows import Contrasts, TaskRows, multiply
-from .whitening import whiten
+from .whitening import Features, whiten
 
 LOO = "loo"
 EXTREME = 1e60  # the largest accepted response; squares of products of two responses must be finite
@@ -403,15 +403,21 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         seed = check.integer("random_state", self.random_state, 0, 2**64 - 1)
         return seed, check.threads(self.threads)
 
-    def _fit_table(self, table: Table, seed: int, threads: int) -> None:
-        """Fit the components, the heads and the intercepts to the rows of all tasks."""
+    def _fit_table(
+        self, table: Table, seed: int, threads: int, whitened: Features | None = None
+    ) -> None:
+        """Fit the components, the heads and the intercepts to the rows of all tasks.
+
+        `whitened` has the features of the table after `whiten`, if they are known.
+        """
         rows, offsets = table.rows, table.rows.offsets
         _check_responses(rows, self.fit_intercept)
         self.tasks_, self._form = table.labels, table.form
         self._common_variance = _common_variance(rows.y, offsets, self.fit_intercept)
         self.scales_ = self._scales(rows.y, offsets)
         y = rows.y / spread(self.scales_, offsets)
-        whitened = whiten(self.whiten, rows.X, self.fit_intercept, seed)
+        if whitened is None:
+            whitened = whiten(self.whiten, rows.X, self.fit_intercept, seed)
         samples = TaskRows(whitened.X, rows.order, offsets, y).open(seed, threads)
         B = self._find(samples, seed)
         options = Options(self.fit_intercept, self.fit_mean)

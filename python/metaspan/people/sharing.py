@@ -17,7 +17,7 @@ from ..estimators.samples import I64, Samples, spread, task_sums
 from .heads import center
 from .inputs import Table
 from .task_rows import Contrasts, TaskRows, multiply
-from .whitening import whiten
+from .whitening import Features, whiten
 
 if TYPE_CHECKING:
     from .shared_representation import SharedRepresentation
@@ -86,9 +86,10 @@ def compare(model: SharedRepresentation, table: Table, folds: int, seed: int) ->
         )
     fold = _folds(rows.offsets, min(folds, int(sizes.min())), seed)
     squares = np.empty((len(MODELS), len(rows.y)))
+    features = whiten(model.whiten, rows.X, model.fit_intercept, seed)
     for f in range(fold.max() + 1):
         train, held = _select(rows, fold != f), _select(rows, fold == f)
-        predictions = _predict(model, replace(table, rows=train), held, seed)
+        predictions = _predict(model, replace(table, rows=train), held, features, seed)
         squares[:, fold == f] = np.square(held.y - predictions)
     variances = task_sums(center(rows.y, rows.offsets)[:, None] ** 2, rows.offsets)[:, 0]
     varied = variances > 0
@@ -127,7 +128,9 @@ def _select(rows: TaskRows, chosen: I64) -> TaskRows:
     return TaskRows(rows.X, rows.order[chosen], offsets, rows.y[chosen])
 
 
-def _predict(model: SharedRepresentation, train: Table, held: TaskRows, seed: int) -> F64:
+def _predict(
+    model: SharedRepresentation, train: Table, held: TaskRows, features: Features, seed: int
+) -> F64:
     """Return the predictions of the three models for held-out rows, (3, N).
 
     All three are fitted to responses that are divided by the scales of the tasks.
@@ -135,12 +138,9 @@ def _predict(model: SharedRepresentation, train: Table, held: TaskRows, seed: in
     shared = clone(model)
     threads = check.threads(model.threads)
     shared.n_features_in_ = int(train.rows.X.shape[1])
-    shared._fit_table(train, seed, threads)
+    shared._fit_table(train, seed, threads, features)
     number = np.repeat(np.arange(held.n), np.diff(held.offsets))
-    Z = multiply(held.X, shared.components_.T)
-    Z = (Z - shared.components_ @ shared.feature_mean_)[held.order]
-    ours = np.sum(Z * shared.heads_[number], axis=1) + shared.intercepts_[number]
-    features = whiten(model.whiten, train.rows.X, model.fit_intercept, seed)
+    ours = shared._predict_rows(shared._project(held.X)[held.order], number)
     work = replace(
         train.rows, X=features.X, y=train.rows.y / spread(shared.scales_, train.rows.offsets)
     )

@@ -18,6 +18,7 @@ from ..estimators.samples import (
     Transform,
     offsets_of,
     rows_of,
+    rows_of_chosen,
     spread,
     task_sums,
 )
@@ -76,9 +77,7 @@ class TaskRows:
 
     def take(self, tasks: I64) -> TaskRows:
         """Return the rows of some tasks, without copying features."""
-        sizes = np.diff(self.offsets)[tasks]
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
-        entries = np.repeat(self.offsets[:-1][tasks] - offsets[:-1], sizes) + np.arange(offsets[-1])
+        entries, offsets = rows_of_chosen(self.offsets, tasks)
         return TaskRows(self.X, self.order[entries], offsets, self.y[entries])
 
     def open(self, seed: int, threads: int) -> Samples:
