@@ -421,10 +421,12 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         samples = TaskRows(whitened.X, rows.order, offsets, y).open(seed, threads)
         B = self._find(samples, seed)
         options = Options(self.fit_intercept, self.fit_mean)
-        C, prior = standardise(B, samples.features(B), y, offsets, options)
+        features = samples.features(B)
+        C, prior = standardise(B, features, y, offsets, options)
         self.components_ = np.ascontiguousarray(whitened.restore(C).T)
         self.feature_mean_ = whitened.mean
-        Z = samples.features(C) - whitened.shift(C)
+        # B is orthonormal and C is in its span: X C needs no further pass over X.
+        Z = features @ (B.T @ C) - whitened.shift(C)
         self._fit_heads(Z, y, offsets, prior)
 
     def _find(self, samples: Samples, seed: int) -> F64:
