@@ -202,3 +202,4 @@ class CoreData(NamedTuple):
     heads: NDArray[Any] | None = None  # (N, k_star)
     reader: Any = None  # reads features on disk
     weights: F64 | None = None  # (n,), with mean 1; None: all weights are 1
+    shard: Any = None  # core.Shard: the columns of X that the arrays hold; None: all of them
