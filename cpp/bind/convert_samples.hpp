@@ -174,7 +174,8 @@ struct Data {
 };
 
 /// Converts a CoreData. If the CoreData has a reader, X_in and X_out are None, and the reader
-/// becomes the store. If y_out is None, there are only inner sets.
+/// becomes the store. If y_out is None, there are only inner sets. If the CoreData has a shard, all
+/// arrays hold the d columns of this process.
 template <class Scalar>
 Data<Scalar> as_data(const py::object& data, Index d) {
   Data<Scalar> converted{{d, {}, {}}, nullptr};
@@ -195,6 +196,9 @@ Data<Scalar> as_data(const py::object& data, Index d) {
     converted.store = std::make_unique<PythonStore<Scalar>>(reader);
     tasks.store = converted.store.get();
   }
+  tasks.shared = data.attr("shard").cast<std::shared_ptr<Shard>>();
+  require(tasks.shared == nullptr || (tasks.shared->size() == d && !tasks.on_device),
+          "the data must have the columns of the shard, in host memory");
   const py::object weights = data.attr("weights");
   if (!weights.is_none()) tasks.weights = weights.cast<std::vector<double>>();
   require(tasks.weights.empty() || static_cast<Index>(tasks.weights.size()) == tasks.size(),

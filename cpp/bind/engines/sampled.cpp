@@ -72,13 +72,16 @@ class SampledRun final : public HeldSampled<Scalar>, public FullSizeRun<Scalar> 
 };
 
 /// Opens a run, by the vector route unless it is on a device, from B, w and B_star of every trial.
+/// With a shard, B, B_star, the roots and the rows of a function have the d features of this
+/// process.
 std::unique_ptr<Run> open_sampled(
     const Method& method, const SampleLaw& samples, const std::optional<Array>& roots,
     const std::optional<py::function>& rows, const std::vector<Array>& B_star, const py::array& B,
     const Array& w, const py::object& law, Index n, std::uint64_t seed,
     const std::vector<std::uint64_t>& trials, const std::vector<Index>& rounds,
     const std::vector<std::string>& records, const std::optional<py::array>& memory,
-    const std::optional<Array>& w_memory, const std::string& route, const Device* device) {
+    const std::optional<Array>& w_memory, const std::string& route, const Device* device,
+    const std::shared_ptr<Shard>& shard) {
   require_representations(B, trials.size());
   const Memory blocks{memory, w_memory};
   blocks.require_fit(method, B);
@@ -86,6 +89,10 @@ std::unique_ptr<Run> open_sampled(
           "n must be positive, and rounds and B_star must have one element per trial");
   require(!roots || roots->size() == B.shape(1), "roots must have one element per feature");
   const Index d = B.shape(1), k = B.shape(2);
+  require(shard == nullptr || (shard->size() == d && device == nullptr),
+          "B must have the rows of the shard, on the CPU");
+  require(samples.d == static_cast<double>(shard == nullptr ? d : shard->d()),
+          "the law must fit B");
   return with_scalar(B, [&](auto scalar) -> std::unique_ptr<Run> {
     using Scalar = decltype(scalar);
     auto run = std::make_unique<SampledRun<Scalar>>(records, d, roots);
@@ -93,12 +100,12 @@ std::unique_ptr<Run> open_sampled(
     for (std::size_t at = 0; at < trials.size(); ++at) {
       const auto i = static_cast<Index>(at);
       Mat truth = as_matrix(B_star[at]);
-      require(truth.rows() == d && samples.d == static_cast<double>(d), "B_star must fit B");
+      require(truth.rows() == d, "B_star must fit B");
       const Index k_star = truth.cols();
       HeadSource heads(as_head_law(law, k_star, i), n, seed, trials[at]);
       SampledTasks<Scalar>& tasks = *run->tasks.emplace_back(std::make_unique<SampledTasks<Scalar>>(
           samples, run->rows_of(rows, trials[at], d), std::move(truth), std::move(heads), n, seed,
-          trials[at]));
+          trials[at], shard));
       run->take_heads(n * k_star);
       const auto start = start_of<Scalar>(method, B, w, i, n, seed, trials[at], blocks);
       const auto before = [&tasks, device](Index round, const double* round_heads) {
@@ -130,7 +137,7 @@ void bind_sampled(py::class_<Run>& run) {
                  py::arg("law"), py::arg("n"), py::arg("seed"), py::arg("trials"),
                  py::arg("rounds"), py::arg("records"), py::arg("memory") = py::none(),
                  py::arg("w_memory") = py::none(), py::arg("route") = "vector",
-                 py::arg("device") = py::none());
+                 py::arg("device") = py::none(), py::arg("shard") = py::none());
 }
 
 }  // namespace metaspan::bind

@@ -13,9 +13,9 @@ namespace metaspan {
 template <class XScalar>
 SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat B_star,
                                     HeadSource heads, Index n, std::uint64_t seed,
-                                    std::uint64_t trial)
+                                    std::uint64_t trial, std::shared_ptr<const Shard> shared)
     : law_(law), heads_(std::move(heads)), n_(n), seed_(seed), trial_(trial), rows_(rows) {
-  const auto d = static_cast<Index>(law.d);
+  const Index d = B_star.rows();
   truth_.B_star_t = B_star.transpose();
   truth_.minus_heads.resize(n, B_star.cols());
   truth_.xi_std = law.spread / std::sqrt(law.d);
@@ -24,6 +24,7 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat 
   data_.heads.resize(n, data_.B_star.cols());
   data_.tasks.d = d;
   data_.tasks.truth = &truth_;
+  data_.tasks.shared = std::move(shared);
   const RowSource* const sources[] = {rows.inner, rows.outer};
   for (int set = 0; set < 2; ++set) {
     const Index m = set == 0 || law.shared ? law.m_in : law.m_out;

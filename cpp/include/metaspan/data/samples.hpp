@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <type_traits>
 #include <variant>
 
+#include "metaspan/base/shard.hpp"
 #include "metaspan/data/truth.hpp"
 #include "metaspan/random/features.hpp"
 #include "metaspan/random/round_choice.hpp"
@@ -120,7 +122,8 @@ struct Samples {
 template <class Scalar>
 class Store;
 
-/// The tasks of a batch, all with d features.
+/// The tasks of a batch, all with d features. In a sharded run these are the features of this
+/// process, and so are the rows of B.
 template <class Scalar>
 struct TaskSet {
   Index d = 0;
@@ -130,8 +133,11 @@ struct TaskSet {
   // in_order: X B, for a far B (see Reach), adds the entries of a sparse row in the order of copies
   // by bands, even without copies. on_device: dense X are in device memory; y never is.
   bool in_order = false, on_device = false;
-  std::vector<double> weights;  // (n,) with mean 1, or empty if all tasks have the weight 1
+  std::vector<double> weights;          // (n,) with mean 1, or empty if all tasks have the weight 1
+  std::shared_ptr<const Shard> shared;  // the columns of this process, or null if it holds all
 
+  /// Returns the columns of this process among those of all processes.
+  Shard shard() const { return shared == nullptr ? Shard(d) : *shared; }
   Index size() const { return static_cast<Index>(inner.size()); }
   const Samples<Scalar>& in(Index i) const { return inner[static_cast<std::size_t>(i)]; }
   const Samples<Scalar>& out(Index i) const { return outer[static_cast<std::size_t>(i)]; }

@@ -18,8 +18,9 @@ class SampledTasks {
     const double* roots;       // (d,)  of a diagonal covariance, or null
     RowSource *inner, *outer;  // sources that replace the law of the rows, or null
   };
+  /// `B_star` (d, k_star) and `rows` have the columns of `shared`, or all if it is null.
   SampledTasks(const SampleLaw& law, const Rows& rows, Mat B_star, HeadSource heads, Index n,
-               std::uint64_t seed, std::uint64_t trial);
+               std::uint64_t seed, std::uint64_t trial, std::shared_ptr<const Shard> shared = {});
   SampledTasks(const SampledTasks&) = delete;
 
   /// Draws the heads and the noise of a round, and sets the keys of the row generators for the
