@@ -69,12 +69,12 @@ py::list typed_products(const py::array& B, const TaskSet<XScalar>& tasks, int t
       return products_on_device<XScalar, BScalar>({&device->module()}, b, k, tasks, all, threads,
                                                   cancel);
     }
-    const Index pieces = pieces_of(tasks, every.n);
+    const Shard shard = tasks.shard();
     const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
     each_block(tasks, every, blocks,
                [&](const auto& held, const TaskSelection& taken, const Block&) {
                  std::vector<TaskProducts> products;
-                 first_sweep<XScalar, BScalar>(b, k, held, taken, {true, true}, pieces, threads,
+                 first_sweep<XScalar, BScalar>(b, k, held, taken, {true, true}, shard, threads,
                                                cancel, products);
                  std::move(products.begin(), products.end(), std::back_inserter(all));
                });

@@ -106,15 +106,23 @@ std::vector<Shard::Node> Shard::nodes(const Pieces& pieces) const {
 
 /// Adds the pieces of each node pairwise; a node has a power of two of them.
 void Shard::sum(const Pieces& pieces, Index count, double* parts, double* out) const {
-  const auto add = [&](Index i, Index j) {
-    for (Index c = 0; c < count; ++c) parts[i * count + c] += parts[j * count + c];
+  const auto add_node = [&](Index begin, Index end) {
+    for (Index step = 1; step < end - begin; step *= 2) {
+      for (Index i = begin; i + step < end; i += 2 * step) {
+        double *left = parts + i * count, *right = parts + (i + step) * count;
+        for (Index c = 0; c < count; ++c) left[c] += right[c];
+      }
+    }
   };
+  if (!is_shared()) {  // without the allocations of nodes(), since sweeps sum often
+    add_node(0, pieces.count);
+    std::copy_n(parts, count, out);
+    return;
+  }
   const std::vector<Node> all = nodes(pieces);
   for (std::size_t n = 0; n < all.size(); ++n) {
     const auto [begin, end] = all[n];
-    for (Index step = 1; step < end - begin; step *= 2) {
-      for (Index i = begin; i + step < end; i += 2 * step) add(i, i + step);
-    }
+    add_node(begin, end);
     if (begin != static_cast<Index>(n)) {
       std::copy_n(parts + begin * count, count, parts + static_cast<Index>(n) * count);
     }
@@ -127,7 +135,7 @@ void Shard::sum(const Pieces& pieces, Index count, double* parts, double* out) c
 /// sends the sums to the others, so that it sends about 2 count numbers, however many processes
 /// there are. Both ways give the same bits.
 void Shard::sum_nodes(Index count, const double* sums, double* out) const {
-  if (!are_shared()) {
+  if (!is_shared()) {
     if (out != sums) std::copy_n(sums, count, out);
     return;
   }
@@ -175,14 +183,14 @@ std::vector<double> Shard::gather_nodes(Index count, const double* own) const {
 }
 
 double Shard::largest(double own) const {
-  if (!are_shared()) return own;
+  if (!is_shared()) return own;
   std::vector<double> all(static_cast<std::size_t>(ranks_));
   gather(&own, std::vector<Index>(static_cast<std::size_t>(ranks_), 1), all.data());
   return *std::max_element(all.begin(), all.end());
 }
 
 void Shard::gather(const double* own, const std::vector<Index>& counts, double* all) const {
-  if (are_shared()) return exchange_->gather(own, counts, all);
+  if (is_shared()) return exchange_->gather(own, counts, all);
   std::copy_n(own, counts.front(), all);
 }
 

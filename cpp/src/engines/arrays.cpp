@@ -275,12 +275,12 @@ void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, In
   // K' is never needed here, and K only by MAML with more than one inner step. Tasks whose X is in
   // a store come in blocks, and the results of a block are complete before the next one is used.
   const TaskSelection every{tasks.size()};
-  const Index pieces = pieces_of(tasks, every.n);
+  const Shard shard = tasks.shard();
   const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
   std::vector<TaskProducts> products;
   each_block(tasks, every, blocks,
              [&](const auto& held, const TaskSelection& now, const Block& block) {
-               first_sweep<XScalar, BScalar>(B, k, held, now, {method.needs_gram(), false}, pieces,
+               first_sweep<XScalar, BScalar>(B, k, held, now, {method.needs_gram(), false}, shard,
                                              threads, cancel, products);
                parallel_for(threads, block.count, cancel, [&](Index i, int) {
                  adapt_task(method, w, k, held.in(now[i]), products[static_cast<std::size_t>(i)],

@@ -68,6 +68,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
     Z_0_ = products(B_0_.data(), k, threads, cancel);
     longest_ = std::sqrt(gram.G.diagonal().tail(gram.G.rows() - active_).maxCoeff());
     for (const BScalar b : B_0_) most_B_0_ = std::max(most_B_0_, std::abs(static_cast<double>(b)));
+    most_B_0_ = tasks().shard().largest(most_B_0_);
     for (Index i = 0; i < sets; ++i) {
       normalise_y(tasks().in(i), y_in_.emplace_back());
       normalise_y(tasks().out(i), y_out_.emplace_back());

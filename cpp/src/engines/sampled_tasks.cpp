@@ -25,10 +25,12 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat 
   data_.tasks.d = d;
   data_.tasks.truth = &truth_;
   data_.tasks.shared = std::move(shared);
+  const Shard shard = data_.tasks.shard();
+  truth_.offset = shard.first();
   const RowSource* const sources[] = {rows.inner, rows.outer};
   for (int set = 0; set < 2; ++set) {
     const Index m = set == 0 || law.shared ? law.m_in : law.m_out;
-    makers_[set] = {law.features, {}, {}, d, rows.roots};
+    makers_[set] = {law.features, {}, {}, shard.d(), rows.roots, shard.first()};
     auto& sets = set == 0 ? data_.tasks.inner : data_.tasks.outer;
     noise_[set].resize(static_cast<std::size_t>(n * m));
     // If samples are shared, the outer set is the inner set: the same rows and the same noise.

@@ -40,7 +40,7 @@ double RowMaker::piece(Index task, Index row, Index first, Index columns, Scalar
   for (Index begin = 0; begin < columns; begin += kSome) {
     const Index count = std::min(kSome, columns - begin);
     if (law == Kind::rademacher || law == Kind::uniform) {
-      uniform_row(features, task, row, first + begin, count, some);
+      uniform_row(features, task, row, offset + first + begin, count, some);
       const double width = 2 * std::sqrt(3.0);
       for (Index i = 0; i < count; ++i) {
         // The uniforms are midpoints of intervals, so `centred` is never 0 and each sign has
@@ -49,7 +49,7 @@ double RowMaker::piece(Index task, Index row, Index first, Index columns, Scalar
         some[i] = law == Kind::uniform ? width * centred : std::copysign(1.0, centred);
       }
     } else {
-      normal_row(features, task, row, first + begin, count, some);
+      normal_row(features, task, row, offset + first + begin, count, some);
     }
     // The squares are summed over the Gaussian entries before these are multiplied by `roots`,
     // because Sigma^{1/2} is applied to a row that is already on the sphere.

@@ -85,14 +85,15 @@ struct Stripe {
 /// pieces of every row, and read each element once. The next stripe is requested in the same call,
 /// so that the store reads ahead.
 template <class XScalar>
-Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, Index begin) {
+Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, Index begin,
+                            Index all) {
   const Index tile_bytes = static_cast<Index>(sizeof(XScalar)) * N * most;
   const Index columns =
       most * std::max<Index>(1, static_cast<Index>(kStoreBlockBytes) / tile_bytes);
   const auto request = [&](Index first) {
-    return Request{{tasks.size()}, first, std::min(columns, tasks.d - first)};
+    return Request{{tasks.size()}, first, std::min(columns, all - first)};
   };
-  const Index end = std::min(tasks.d, begin + columns);
+  const Index end = std::min(all, begin + columns);
   const Request now = request(begin), next = end < tasks.d ? request(end) : Request{{}, 0, 0};
   return {begin, end, Rows<XScalar>(tasks.store->read(now, next, tasks)).row};
 }
@@ -123,15 +124,73 @@ void add_sparse_products(const Rows<XScalar>& rows, Index d,
   throw_if_requested(cancel);
 }
 
+/// Adds to the blocks of G the products of columns [begin, end) of dense rows. For each tile of
+/// columns, the threads first convert the columns to double and scale them, and then compute the
+/// pairs of blocks. Both are divided among all threads. Each block of G is summed over the tiles in
+/// order, so the bits do not depend on the number of threads.
+template <class XScalar>
+void add_dense_products(const TaskSet<XScalar>& tasks, const Rows<XScalar>& rows,
+                        const std::vector<Range>& blocks,
+                        const std::vector<std::pair<Range, Range>>& pairs, Index begin, Index end,
+                        int threads, Cancel* cancel, Mat& G) {
+  const Index N = G.rows(), most = tile_columns(N);
+  Mat tile(N, std::min(most, end - begin));
+  Stripe<XScalar> stripe{0, tasks.is_stored() ? begin : end, rows.row};
+  for (Index column = begin; column < end; column += most) {
+    const Index depth = std::min(most, end - column);
+    if (column == stripe.end) stripe = next_stripe(tasks, N, most, column, end);
+    parallel_for(threads, static_cast<Index>(blocks.size()), cancel, [&](Index block, int) {
+      const auto [first, last] = blocks[static_cast<std::size_t>(block)];
+      for (Index i = first; i < last; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        for (Index c = 0; c < depth; ++c) {
+          tile(i, c) =
+              rows.scale[at] * static_cast<double>(stripe.row[at][column - stripe.begin + c]);
+        }
+      }
+    });
+    parallel_for(threads, static_cast<Index>(pairs.size()), cancel, [&](Index p, int) {
+      const auto& [a, b] = pairs[static_cast<std::size_t>(p)];
+      add_product(tile, depth, a, b, G);
+    });
+    throw_if_requested(cancel);
+  }
+}
+
+/// Computes the sum of add(leaf, G) over leaves [first, first + count), a power of two of them, in
+/// the order of the tree.
+template <class Add>
+void add_leaves(const Add& add, Index first, Index count, Mat& G) {
+  if (count == 1) return add(first, G);
+  add_leaves(add, first, count / 2, G);
+  Mat right = Mat::Zero(G.rows(), G.cols());
+  add_leaves(add, first + count / 2, count / 2, right);
+  G += right;
+}
+
+/// Computes G over the columns of all processes: the sum over each node of this process, and then
+/// the sums of the nodes by an exchange.
+template <class Add>
+void add_shared_products(const Shard& shard, const Add& add, Mat& G) {
+  const Index numbers = G.size();
+  const std::vector<Shard::Node> nodes = shard.nodes(shard.leaves());
+  std::vector<double> sums;
+  for (const auto& [begin, end] : nodes) {
+    G.setZero();
+    add_leaves(add, begin, end - begin, G);
+    if (nodes.size() > 1) sums.insert(sums.end(), G.data(), G.data() + numbers);
+  }
+  shard.sum_nodes(numbers, nodes.size() > 1 ? sums.data() : G.data(), G.data());
+}
+
 }  // namespace
 
 /// Computes the normalised G = X_all X_all^T, (N, N), in the only sweep over the data that (24)
 /// needs. G is symmetric, so only blocks on and below the diagonal are computed; their transposes
 /// are the blocks above the diagonal. Inner products of two inner samples are computed only if the
-/// method reads them. For each tile of columns, the threads first convert the columns to double and
-/// scale them, and then compute the pairs of blocks. The conversion and the pairs of blocks are
-/// both divided among all threads. Each block of G is summed over the tiles in order, so the bits
-/// do not depend on the number of threads.
+/// method reads them. If other processes hold columns, the sum over d is cut into leaves, whose
+/// sums take further memory of the size of G. Otherwise it is a sum over tiles, whose last bits
+/// differ.
 template <class XScalar>
 DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int threads,
                         Cancel* cancel) {
@@ -162,29 +221,18 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
     }
   }
   DualGram gram{Mat::Zero(N, N), rows.inner, rows.outer, rows.inner_rows};
-  if (tasks.is_sparse()) add_sparse_products(rows, tasks.d, pairs, threads, cancel, gram.G);
-  const Index columns = tasks.is_sparse() ? 0 : tasks.d;  // columns of a dense X
-  const Index most = tile_columns(N);
-  Mat tile(N, std::min(most, columns));
-  Stripe<XScalar> stripe{0, tasks.is_stored() ? 0 : columns, rows.row};
-  for (Index column = 0; column < columns; column += most) {
-    const Index depth = std::min(most, columns - column);
-    if (column == stripe.end) stripe = next_stripe(tasks, N, most, column);
-    parallel_for(threads, static_cast<Index>(blocks.size()), cancel, [&](Index block, int) {
-      const auto [begin, end] = blocks[static_cast<std::size_t>(block)];
-      for (Index i = begin; i < end; ++i) {
-        const auto at = static_cast<std::size_t>(i);
-        for (Index c = 0; c < depth; ++c) {
-          tile(i, c) =
-              rows.scale[at] * static_cast<double>(stripe.row[at][column - stripe.begin + c]);
-        }
-      }
-    });
-    parallel_for(threads, static_cast<Index>(pairs.size()), cancel, [&](Index p, int) {
-      const auto& [a, b] = pairs[static_cast<std::size_t>(p)];
-      add_product(tile, depth, a, b, gram.G);
-    });
-    throw_if_requested(cancel);
+  const Shard shard = tasks.shard();
+  const Shard::Pieces leaves = shard.leaves();
+  const auto add_leaf = [&](Index leaf, Mat& G) {
+    add_dense_products(tasks, rows, blocks, pairs, leaves.begin(leaf), leaves.begin(leaf + 1),
+                       threads, cancel, G);
+  };
+  if (tasks.is_sparse()) {
+    add_sparse_products(rows, tasks.d, pairs, threads, cancel, gram.G);
+  } else if (shard.is_shared()) {
+    add_shared_products(shard, add_leaf, gram.G);
+  } else {
+    add_dense_products(tasks, rows, blocks, pairs, 0, tasks.d, threads, cancel, gram.G);
   }
   // The upper triangle of G is the transpose of the lower triangle.
   parallel_for(threads, static_cast<Index>(pairs.size()), [&](Index p, int) {

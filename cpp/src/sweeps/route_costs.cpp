@@ -272,21 +272,37 @@ class SparseSweeps {
   bool copied_, in_place_;  // sets have copies by bands; sums are in grad_B
 };
 
+/// How the first sweep cuts the columns of a task: the number of chunks that threads sweep apart,
+/// the further products that a thread holds while it adds the leaves of a chunk, and the columns of
+/// the widest leaf.
+struct SweepCut {
+  Index count, depth, widest;
+};
+
+SweepCut chunks_of(Index d, Index rows, Index n) {
+  const Shard shard(d);
+  const Index together = leaves_together(shard, rows, n);
+  Index depth = 0;
+  while (Index{1} << depth < together) ++depth;
+  return {shard.leaves().count / together, depth, shard.leaves().widest()};
+}
+
 /// Returns the bytes that the Gram route holds on dense data: the TaskProducts of a block, C and
 /// C', the workspaces, the outputs, and the memory of the sweeps. The first sweep needs memory for
-/// tiles and for the partial products of the pieces of d, and the second sweep needs memory for
+/// tiles and for the partial products of chunks of leaves, and the second sweep needs memory for
 /// tiles. The two sweeps do not overlap, so only the sweep that needs more memory is counted.
 double dense_gram_bytes(const Method& method, const DataSizes& sizes, int threads) {
   const double n = tasks_of_block(sizes, sizes.n), width = number(padded(sizes.k));
   const auto rows = static_cast<Index>(sizes.m_in + sizes.m_out);
-  const Index pieces = pieces_of(sizes.d, rows, sizes.n);
+  const auto [chunks, depth, widest] = chunks_of(sizes.d, rows, sizes.n);
   const TermCounts terms = terms_of(method);
   const double C = held_of_factors(sizes.m_in, sizes.k, terms.inner) * method.has_inner_part() +
                    held_of_factors(sizes.m_out, sizes.k, terms.outer);
-  const double parts = n * number(pieces - 1) * held_of_products(method, sizes);
+  const double parts =
+      (n * number(chunks - 1) + threads * number(depth)) * held_of_products(method, sizes);
   // `first` and `second` count the tiles of the two sweeps. The first sweep also has tiles of X
   // converted to double.
-  const auto columns = number(std::min(kProjectedColumns, sizes.d / pieces));
+  const auto columns = number(std::min(kProjectedColumns, widest));
   const bool converts = sizes.number_bytes < static_cast<Index>(kDouble);
   const double first = threads * columns * (width + converts * (sizes.m_in + sizes.m_out));
   const double second =
@@ -556,11 +572,11 @@ double dual_bytes(const Method& method, const DataSizes& sizes, double active, i
   const double N = sizes.all_samples(), width = number(padded(sizes.k));
   const double rows = sizes.samples_out() + method.has_inner_part() * sizes.samples_in();
   const Index most = static_cast<Index>(sizes.m_in + sizes.m_out);
-  const Index pieces = sizes.sparse ? 1 : pieces_of(sizes.d, most, sizes.all_tasks);
+  const Index chunks = sizes.sparse ? 1 : chunks_of(sizes.d, most, sizes.all_tasks).count;
   // Blocks of tasks are processed one after another. Each block is split along d into pieces, and
   // the partial products of the pieces are then summed.
   const double cut = tasks_of_block(sizes, sizes.all_tasks) / number(sizes.all_tasks);
-  const double parts = 1 + cut * number(pieces - 1);
+  const double parts = 1 + cut * number(chunks - 1);
   const double start = std::max(parts, 2.0) * N * width;  // Z_0 and its partial products
   // C and C' of all tasks of a round, and the features of a task for each thread.
   const double round = rows * width + held_of_means(method, sizes) +

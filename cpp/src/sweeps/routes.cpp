@@ -23,7 +23,7 @@ template <class XScalar, class BScalar>
 class GramRoute final : public Route<XScalar, BScalar> {
  public:
   GramRoute(const Method& method, const TaskSet<XScalar>& tasks, Index k)
-      : method_(method), tasks_(tasks), k_(k) {}
+      : method_(method), tasks_(tasks), shard_(tasks.shard()), k_(k) {}
 
   /// Computes grad_B (d, k) and grad_w of (10), block by block. In both sweeps, threads divide the
   /// pieces of X among them; between the sweeps, threads divide the tasks among them. The terms of
@@ -39,7 +39,7 @@ class GramRoute final : public Route<XScalar, BScalar> {
     const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, n);
     each_block(
         tasks_, taken, blocks, [&](const auto& held, const TaskSelection& now, const Block& block) {
-          sweep(B, held, now, n, losses, threads, cancel);
+          sweep(B, held, now, losses, threads, cancel);
           parallel_for(threads, block.count, cancel, [&](Index i, int thread) {
             DenseWorkspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
             TaskProducts& task = products_[static_cast<std::size_t>(i)];
@@ -66,10 +66,10 @@ class GramRoute final : public Route<XScalar, BScalar> {
 
  private:
   /// Makes the first sweep over the tasks of a block.
-  void sweep(const BScalar* B, const TaskSet<XScalar>& held, const TaskSelection& now, Index n,
-             bool losses, int threads, Cancel* cancel) {
-    first_sweep<XScalar, BScalar>(B, k_, held, now, grams_needed(method_, losses),
-                                  pieces_of(tasks_, n), threads, cancel, products_);
+  void sweep(const BScalar* B, const TaskSet<XScalar>& held, const TaskSelection& now, bool losses,
+             int threads, Cancel* cancel) {
+    first_sweep<XScalar, BScalar>(B, k_, held, now, grams_needed(method_, losses), shard_, threads,
+                                  cancel, products_);
   }
 
   /// Runs the algebra (5)-(10) on one task. The matrices from the first sweep are scaled to the
@@ -97,6 +97,7 @@ class GramRoute final : public Route<XScalar, BScalar> {
 
   Method method_;
   const TaskSet<XScalar>& tasks_;
+  Shard shard_;
   Index k_;
   std::vector<DenseWorkspace> workspaces_;  // of each thread
   std::vector<TaskProducts> products_;      // of the tasks of a block
@@ -114,11 +115,13 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   VectorRoute(const Method& method, const TaskSet<XScalar>& tasks, Index k, bool in_float32)
       : method_(method),
         tasks_(tasks),
+        shard_(tasks.shard()),
         k_(k),
         in_float32_(in_float32),
-        plan_(method, tasks.d, k, tasks.size(),
-              tasks.is_sparse() || tasks.is_made() ? 0
-                                                   : static_cast<Index>(sizeof(XScalar)) * tasks.d),
+        plan_(method, shard_.d(), k, tasks.size(),
+              tasks.is_sparse() || tasks.is_made()
+                  ? 0
+                  : static_cast<Index>(sizeof(XScalar)) * shard_.d()),
         task_bytes_(
             static_cast<double>(tasks.most_bytes(tasks.inner) + tasks.most_bytes(tasks.outer))),
         B_t_(new double[static_cast<std::size_t>(k * tasks.d)]),
@@ -192,7 +195,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   /// Chooses how threads share the work of a round, and allocates a workspace for each group of
   /// threads.
   Sharing shared(Index n, int threads) {
-    const Sharing sharing = sharing_of(plan_, n, task_bytes_, tasks_.is_sparse(), threads);
+    Sharing sharing = sharing_of(plan_, n, task_bytes_, tasks_.is_sparse(), threads);
+    if (shard_.is_shared()) sharing = {1, threads};  // panels in order, for their exchanges
     while (static_cast<int>(workspaces_.size()) < sharing.groups) {
       workspaces_.emplace_back(*this);
     }
@@ -201,8 +205,20 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 
   /// Collects the arguments that the panels of a round share.
   typename Design::Round round_of(const double* w, const Sharing& sharing, Cancel* cancel) const {
-    return {B_t_.get(),     w,           B_w_.get(),   tasks_.d,       k_,     method_.inner_steps,
-            plan_.features, in_float32_, tasks_.truth, sharing.shares, cancel, method_.blocks()};
+    return {B_t_.get(),
+            w,
+            B_w_.get(),
+            &shard_,
+            shard_.pieces(kVectorPiece),
+            tasks_.d,
+            k_,
+            method_.inner_steps,
+            plan_.features,
+            in_float32_,
+            tasks_.truth,
+            sharing.shares,
+            cancel,
+            method_.blocks()};
   }
 
   /// The memory of a group of threads: the algebra of a panel, the vectors of the panel and, if
@@ -212,7 +228,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
         : algebra(route.method_, route.k_, route.tasks_.most_in(), route.tasks_.most_out()),
           scratch(route.method_, route.plan_.features, route.plan_.most, route.tasks_, route.k_) {
       if (!route.tasks_.is_made()) return;
-      scratch.make_room(route.plan_.most, route.tasks_.d, route.tasks_.most_in(),
+      scratch.make_room(route.plan_.most, route.shard_, route.tasks_.most_in(),
                         route.method_.passes_again(),
                         route.tasks_.in(0).template has<SourcedRows>());
     }
@@ -287,6 +303,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 
   Method method_;
   const TaskSet<XScalar>& tasks_;
+  Shard shard_;
   Index k_;
   bool in_float32_;
   VectorPlan plan_;

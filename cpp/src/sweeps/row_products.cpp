@@ -373,14 +373,14 @@ template <class XScalar>
 std::vector<Mat> grams_of_rows(const TaskSet<XScalar>& tasks, Index first, Index count, int threads,
                                Cancel* cancel) {
   const Mat B = Mat::Zero(tasks.d, 1);
-  const Index pieces = pieces_of(tasks, 1);
+  const Shard shard = tasks.shard();
   const TaskSelection some{count, nullptr, first};
   std::vector<Mat> grams;
   std::vector<TaskProducts> products;
   each_block(tasks, some, blocks_of<double>(tasks, some, 1, count),
              [&](const auto& held, const TaskSelection& taken, const Block&) {
                const bool outer = !held.outer.empty();
-               first_sweep(B.data(), 1, held, taken, {true, outer, outer, outer}, pieces, threads,
+               first_sweep(B.data(), 1, held, taken, {true, outer, outer, outer}, shard, threads,
                            cancel, products);
                for (Index i = 0; i < taken.n; ++i) {
                  const auto& task = products[static_cast<std::size_t>(i)];

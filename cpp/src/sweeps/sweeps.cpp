@@ -13,12 +13,12 @@
 namespace metaspan {
 namespace {
 
-/// A first sweep over n tasks has at least kPieces pieces of work if d is large enough for pieces
-/// of kLeastPiece columns. A first sweep has more pieces if a piece would have more than
-/// kPieceNumbers numbers of X, so that several threads can share a large task.
-constexpr Index kPieces = 64;
-constexpr Index kLeastPiece = 8192;
-constexpr Index kPieceNumbers = 1 << 21;
+/// A first sweep over n tasks has at least kItems items of work if d is large enough for items of
+/// more than kItemColumns columns. No item with several leaves has more than kItemNumbers numbers
+/// of X, so that several threads can share a large task.
+constexpr Index kItems = 64;
+constexpr Index kItemColumns = 8192;
+constexpr Index kItemNumbers = 1 << 21;
 
 /// Copies columns [column, column + columns) of X, (m, columns), into the first columns of `tile`,
 /// converted to double.
@@ -96,8 +96,8 @@ inline void clear(Mat& K, bool needed, Index rows, Index columns) {
 /// computed while its columns are in the cache, so X is read once. Sums are taken in the order of
 /// the columns, so the bits do not depend on threads.
 template <class XScalar, class BScalar>
-void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Samples<XScalar>& out,
-                 GramsNeeded needed, Index begin, Index end, Tiles& tiles, TaskProducts& blocks) {
+void sweep_leaf(const BScalar* B, Index k, const Samples<XScalar>& in, const Samples<XScalar>& out,
+                GramsNeeded needed, Index begin, Index end, Tiles& tiles, TaskProducts& blocks) {
   const Index width = padded(k);
   blocks.Z_in.setZero(in.m, width);
   blocks.Z_out.setZero(out.m, width);
@@ -127,14 +127,89 @@ void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Sa
   }
 }
 
-/// Adds the products `part` of one piece of columns to the sum of the products of the pieces before
-/// it.
+/// Adds the products `part` of some columns to the products of the columns before them.
 void add(TaskProducts& sum, const TaskProducts& part) {
   sum.Z_in += part.Z_in;
   sum.Z_out += part.Z_out;
   sum.K += part.K;
   sum.K_cross += part.K_cross;
   sum.K_outer += part.K_outer;
+}
+
+/// A thread's memory for the first sweep.
+struct SweepScratch {
+  Tiles tiles;
+  std::vector<TaskProducts> right;  // at each depth of the tree, the sum over its right half
+};
+
+/// Computes the products of leaves [first, first + count), a power of two of them, by
+/// leaf(i, tiles, products). The products of both halves are computed and added.
+template <class Leaf>
+void sweep_leaves(const Leaf& leaf, Index first, Index count, std::size_t depth,
+                  SweepScratch& scratch, TaskProducts& sum) {
+  if (count == 1) return leaf(first, scratch.tiles, sum);
+  if (scratch.right.size() <= depth) scratch.right.resize(depth + 1);
+  sweep_leaves(leaf, first, count / 2, depth + 1, scratch, sum);
+  // The vector may have grown, so the element is looked up after the recursive call.
+  TaskProducts right = std::move(scratch.right[depth]);
+  sweep_leaves(leaf, first + count / 2, count / 2, depth + 1, scratch, right);
+  add(sum, right);
+  scratch.right[depth] = std::move(right);
+}
+
+/// Leaves [first, first + count), which a thread sweeps together.
+struct Chunk {
+  Index first, count;
+};
+
+/// Cuts the leaves of every node into chunks of at most `most` leaves, where `most` is a power of
+/// two, and appends to `starts` the number of the first chunk of every node.
+std::vector<Chunk> chunks_of(const std::vector<Shard::Node>& nodes, Index most,
+                             std::vector<std::size_t>& starts) {
+  std::vector<Chunk> chunks;
+  for (const auto& [begin, end] : nodes) {
+    starts.push_back(chunks.size());
+    const Index count = std::min(most, end - begin);
+    for (Index leaf = begin; leaf < end; leaf += count) chunks.push_back({leaf, count});
+  }
+  starts.push_back(chunks.size());
+  return chunks;
+}
+
+/// Calls body(matrix, columns) for the products of a task in a fixed order; columns are those
+/// without padding.
+template <class Body>
+void each_product(TaskProducts& task, Index k, Body&& body) {
+  body(task.Z_in, k);
+  body(task.Z_out, k);
+  for (Mat* K : {&task.K, &task.K_cross, &task.K_outer}) body(*K, K->cols());
+}
+
+/// Adds the products of the nodes of all processes. nodes[n] has the products of every task for
+/// node n of this process; the sums are written to `out`.
+void exchange_products(const Shard& shard, const std::vector<std::vector<TaskProducts*>>& nodes,
+                       Index k, std::vector<TaskProducts>& out) {
+  std::vector<double> packed;
+  for (const auto& node : nodes) {
+    for (TaskProducts* task : node) {
+      each_product(*task, k, [&](const Mat& P, Index columns) {
+        for (Index i = 0; i < P.rows(); ++i) {
+          packed.insert(packed.end(), P.row(i).data(), P.row(i).data() + columns);
+        }
+      });
+    }
+  }
+  const auto numbers = static_cast<Index>(packed.size() / nodes.size());
+  std::vector<double> sums(static_cast<std::size_t>(numbers));
+  shard.sum_nodes(numbers, packed.data(), sums.data());
+  const double* from = sums.data();
+  for (std::size_t i = 0; i < nodes.front().size(); ++i) {
+    each_product(out[i], k, [&](Mat& P, Index columns) {
+      for (Index row = 0; row < P.rows(); ++row, from += columns) {
+        std::copy_n(from, columns, P.row(row).data());
+      }
+    });
+  }
 }
 
 /// Makes the second sweep, (10), for the features [row, row + rows): out = [start +] sum_i X_i^T
@@ -184,50 +259,80 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
 
 }  // namespace
 
-/// Returns the number of pieces of columns into which the first sweep cuts each of n tasks. The
-/// number of pieces depends on shapes alone, because the pieces determine the order of the sums and
-/// therefore the last bits.
-Index pieces_of(Index d, Index rows, Index n) {
-  const Index by_size = rows * d / kPieceNumbers, least = ceil_div(kPieces, n);
-  return std::clamp<Index>(std::max(by_size, least), 1, std::max<Index>(1, d / kLeastPiece));
+/// Returns how many leaves a thread sweeps together, a power of two: all leaves of the shard,
+/// unless there would be few items of work or large ones. The sums over leaves are added in a tree,
+/// so the result affects no bits.
+Index leaves_together(const Shard& shard, Index rows, Index n) {
+  const Shard::Pieces leaves = shard.leaves();
+  const Index numbers = rows * leaves.widest();
+  Index together = 1;
+  const auto is_better = [&](Index more) {
+    const bool leaves_enough = n * leaves.count >= more * kItems;
+    return more * numbers <= kItemNumbers &&
+           (leaves_enough || more * leaves.widest() <= kItemColumns);
+  };
+  while (2 * together <= leaves.count && is_better(2 * together)) together *= 2;
+  return together;
 }
 
-/// Makes the first sweep, (5). Every piece of every task is a separate item of work, so that all
-/// threads have work both if there are many small tasks and if there are a few large tasks. The
-/// first piece of a task writes its products to `products`, and every other piece writes its
-/// products to separate matrices. When all threads are done, these matrices are added to `products`
-/// in the order of the pieces.
+/// Makes the first sweep, (5). Every chunk of leaves of every task is a separate item of work, so
+/// that all threads have work both if there are many small tasks and if there are a few large
+/// tasks. The first chunk of a task writes its products to `products`, and every other chunk writes
+/// its products to separate matrices. When all threads are done, the matrices of each node are
+/// added in the order of the tree, and the nodes of all processes are added by an exchange.
 template <class XScalar, class BScalar>
 void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
-                 const TaskSelection& taken, GramsNeeded needed, Index pieces, int threads,
+                 const TaskSelection& taken, GramsNeeded needed, const Shard& shard, int threads,
                  Cancel* cancel, std::vector<TaskProducts>& products) {
-  const Index n = taken.n, d = tasks.d;
+  const Index n = taken.n;
   if (static_cast<Index>(products.size()) < n) products.resize(static_cast<std::size_t>(n));
   if (tasks.is_sparse()) {
     return sparse_first_sweep(B, k, tasks, taken, needed, threads, cancel, products);
   }
   const bool has_outer = !tasks.outer.empty() && needed.outer;
-  std::vector<TaskProducts> others(static_cast<std::size_t>(n * (pieces - 1)));
-  std::vector<Tiles> tiles(static_cast<std::size_t>(threads));
-  parallel_for(threads, n * pieces, cancel, [&](Index item, int thread) {
-    const Index i = item / pieces, piece = item % pieces, task = taken[i];
-    const auto edge = [&](Index p) { return p == pieces ? d : p * (d / pieces); };
+  const Shard::Pieces leaves = shard.leaves();
+  std::vector<std::size_t> starts;
+  const std::vector<Chunk> chunks = chunks_of(
+      shard.nodes(leaves), leaves_together(shard, tasks.most_in() + tasks.most_out(), n), starts);
+  const auto count = static_cast<Index>(chunks.size());
+  std::vector<TaskProducts> others(static_cast<std::size_t>(n * (count - 1)));
+  const auto products_of = [&](Index i, Index chunk) -> TaskProducts& {
+    return chunk == 0 ? products[static_cast<std::size_t>(i)]
+                      : others[static_cast<std::size_t>(i * (count - 1) + chunk - 1)];
+  };
+  std::vector<SweepScratch> scratch(static_cast<std::size_t>(threads));
+  parallel_for(threads, n * count, cancel, [&](Index item, int thread) {
+    const Index i = item / count, task = taken[i];
     // If a data set serves both loops, the sweep passes over it once.
-    const bool shared = has_outer && tasks.shares(task);
+    const bool same = has_outer && tasks.shares(task);
     const Samples<XScalar> out =
-        has_outer && !shared ? tasks.out(task) : Samples<XScalar>{{}, nullptr, 0};
-    sweep_piece(B, k, tasks.in(task), out, shared ? needed.of_one_set() : needed, edge(piece),
-                edge(piece + 1), tiles[static_cast<std::size_t>(thread)],
-                piece == 0 ? products[static_cast<std::size_t>(i)]
-                           : others[static_cast<std::size_t>(i * (pieces - 1) + piece - 1)]);
+        has_outer && !same ? tasks.out(task) : Samples<XScalar>{{}, nullptr, 0};
+    const auto& [first, some] = chunks[static_cast<std::size_t>(item % count)];
+    const auto sweep = [&](Index leaf, Tiles& tiles, TaskProducts& sum) {
+      sweep_leaf(B, k, tasks.in(task), out, same ? needed.of_one_set() : needed, leaves.begin(leaf),
+                 leaves.begin(leaf + 1), tiles, sum);
+    };
+    sweep_leaves(sweep, first, some, 0, scratch[static_cast<std::size_t>(thread)],
+                 products_of(i, item % count));
   });
   throw_if_requested(cancel);
-  for (Index i = 0; i < n; ++i) {
-    TaskProducts& sum = products[static_cast<std::size_t>(i)];
-    for (Index p = 1; p < pieces; ++p) {
-      add(sum, others[static_cast<std::size_t>(i * (pieces - 1) + p - 1)]);
+  const std::size_t nodes = starts.size() - 1;
+  std::vector<std::vector<TaskProducts*>> sums(nodes);
+  for (std::size_t node = 0; node < nodes; ++node) {
+    const auto begin = static_cast<Index>(starts[node]), end = static_cast<Index>(starts[node + 1]);
+    for (Index i = 0; i < n; ++i) {
+      for (Index step = 1; step < end - begin; step *= 2) {
+        for (Index c = begin; c + step < end; c += 2 * step) {
+          add(products_of(i, c), products_of(i, c + step));
+        }
+      }
+      sums[node].push_back(&products_of(i, begin));
     }
-    if (!has_outer || !tasks.shares(taken[i])) continue;
+  }
+  if (shard.is_shared()) exchange_products(shard, sums, k, products);
+  for (Index i = 0; has_outer && i < n; ++i) {
+    TaskProducts& sum = products[static_cast<std::size_t>(i)];
+    if (!tasks.shares(taken[i])) continue;
     sum.Z_out = sum.Z_in;
     if (needed.K_cross) sum.K_cross = sum.K;
     if (needed.K_outer) sum.K_outer = sum.K;
@@ -240,13 +345,13 @@ template <class XScalar, class BScalar>
 std::vector<TaskProducts> features_of_all(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                                           int threads, Cancel* cancel) {
   const TaskSelection every{tasks.size()};
-  const Index pieces = pieces_of(tasks, every.n);
+  const Shard shard = tasks.shard();
   std::vector<TaskProducts> all;
   all.reserve(static_cast<std::size_t>(every.n));
   const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
   each_block(tasks, every, blocks, [&](const auto& held, const TaskSelection& taken, const Block&) {
     std::vector<TaskProducts> products;
-    first_sweep<XScalar, BScalar>(B, k, held, taken, {false, false}, pieces, threads, cancel,
+    first_sweep<XScalar, BScalar>(B, k, held, taken, {false, false}, shard, threads, cancel,
                                   products);
     for (TaskProducts& task : products) all.push_back(std::move(task));
   });

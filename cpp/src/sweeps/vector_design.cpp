@@ -26,21 +26,27 @@ constexpr Index kCombinedColumns = 1024;
 /// Number of entries that are sampled to find the edges of the bands.
 constexpr Index kSampled = 1024;
 
-/// Returns how many rows of X, each of `row` bytes, a pass multiplies by u before it multiplies the
-/// same rows by their residuals. The rows are used twice, for X u and for X^T r, and should still
-/// be in a cache at the second use. The cache is the L2 cache if kRowsAtOnce rows fit in half of
-/// it, otherwise a thread's share of the L3 cache. Rows too long for any cache are read from memory
-/// twice. A thread that works alone takes fewer rows, of which the L1 cache holds a part. Threads
-/// that share a pass take more rows, since they wait for each other after every block of rows.
-Index rows_at_a_time(Index row, int threads) {
-  const Index alone = kNearestBytes / row / kRowsAtOnce * kRowsAtOnce;
-  const Index near = kNearBytes / row / kRowsAtOnce * kRowsAtOnce;
-  if (threads == 1 && near > 0) return std::max(alone, kRowsAtOnce);
-  if (near > 0) return near;
-  for (Index rows = kRowsAtOnce; rows > 1; rows /= 2) {
-    if (rows * row <= kFarBytes) return rows;
+/// Returns how many rows of X, each of `whole_row` bytes over the columns of all processes, a pass
+/// multiplies by u before it multiplies the same rows by their residuals. The rows are used twice,
+/// for X u and for X^T r, and should still be in a cache at the second use. The cache is the L2
+/// cache if kRowsAtOnce rows fit in half of it, otherwise a thread's share of the L3 cache. Rows
+/// too long for any cache are read from memory twice. A thread that works alone takes fewer rows,
+/// of which the L1 cache holds a part. Threads that share a pass take more rows, since they wait
+/// for each other after every block of rows, and so do processes, which all take the same number. A
+/// number below kRowsAtOnce affects the last bits of X u, so it depends on whole rows; sums in
+/// single precision are over the rows of a block, so then no number depends on threads or
+/// processes.
+Index rows_at_a_time(Index whole_row, bool in_float32, Index ranks, int threads) {
+  const Index near = kNearBytes / whole_row / kRowsAtOnce;
+  for (Index rows = kRowsAtOnce; near == 0 && rows > 1; rows /= 2) {
+    if (rows * whole_row > kFarBytes) continue;
+    if (rows < kRowsAtOnce) return rows;
+    break;
   }
-  return kRowsAtOnce;
+  const bool alone = ranks == 1 && threads == 1;
+  const Index room = alone && !in_float32 ? kNearestBytes : kNearBytes;
+  const Index row = in_float32 ? whole_row : ceil_div(whole_row, ranks);
+  return std::max(room / row / kRowsAtOnce * kRowsAtOnce, kRowsAtOnce);
 }
 
 /// Returns the edges of bands of columns with about the same number of entries in each, one band
@@ -99,7 +105,7 @@ VectorDesign<XScalar>::Scratch::Scratch(const Method& method, bool features, Ind
       features ? std::max(most_m, k * std::min(kFeatureRows, all.most_in())) : most_m;
   const Index part = all.is_sparse() ? k : std::max(rows, k);
   tasks_ = tasks;
-  parts_.resize(static_cast<std::size_t>(tasks * ceil_div(all.d, kVectorPiece) * part));
+  parts_.resize(static_cast<std::size_t>(tasks * all.shard().pieces(kVectorPiece).count * part));
   residuals_.resize(static_cast<std::size_t>(width * most_m));
   scaled_.resize(static_cast<std::size_t>((features ? slots_ + 1 : 1) * width * most_m));
   const Index in = features ? tasks * all.most_in() : 0, made = all.is_made() ? in : 0;
@@ -111,9 +117,10 @@ VectorDesign<XScalar>::Scratch::Scratch(const Method& method, bool features, Ind
 /// Allocates memory for generated rows, (12): for whole inner sets if the algebra passes over inner
 /// sets again and whole sets fit, and otherwise for a block of rows of each set.
 template <class XScalar>
-void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_in, bool again,
-                                               bool in_blocks) {
-  const Index row = static_cast<Index>(sizeof(XScalar)) * d;
+void VectorDesign<XScalar>::Scratch::make_room(Index tasks, const Shard& shard, Index most_in,
+                                               bool again, bool in_blocks) {
+  // The rows of a block affect the last bits of X u, so they depend on all d columns.
+  const Index row = static_cast<Index>(sizeof(XScalar)) * shard.d(), d = shard.size();
   const HeldRows made = held_rows(tasks, row, most_in, again, in_blocks);
   made_in_ = made.inner;
   made_out_ = made.outer;
@@ -124,7 +131,7 @@ void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_
 /// Finds the sizes of the panel, which are the largest sizes of sets among its tasks.
 template <class XScalar>
 VectorDesign<XScalar>::VectorDesign(const Round& round, const Panel& panel, Scratch& scratch)
-    : round_(round), panel_(panel), scratch_(scratch), pieces_(ceil_div(round.d, kVectorPiece)) {
+    : round_(round), panel_(panel), scratch_(scratch) {
   for (Index t = 0; t < panel.tasks; ++t) {
     m_in_ = std::max(m_in_, panel.inner[t]->m);
     m_out_ = std::max(m_out_, panel.outer[t]->m);
@@ -164,38 +171,29 @@ double* VectorDesign<XScalar>::scaled_of(int slot, Index task) {
 
 /// Calls body(task, number of threads that share the task) for the tasks of the panel. Each thread
 /// takes whole tasks if the tasks can be divided evenly or if there are many tasks; otherwise all
-/// threads share each task, one task after another. Both ways give the same bits.
+/// threads share each task, one task after another. Both ways give the same bits. Threads share
+/// each task if the sums of a task need an exchange.
 template <class XScalar>
 template <class Body>
 void VectorDesign<XScalar>::each_task(Body&& body) {
-  const bool whole_tasks =
-      panel_.tasks % round_.threads == 0 || panel_.tasks >= kMany * round_.threads;
+  const bool whole_tasks = !round_.shard->is_shared() && (panel_.tasks % round_.threads == 0 ||
+                                                          panel_.tasks >= kMany * round_.threads);
   parallel_for(whole_tasks ? round_.threads : 1, panel_.tasks, round_.cancel,
                [&](Index t, int) { body(t, whole_tasks ? 1 : round_.threads); });
   throw_if_requested(round_.cancel);
 }
 
-/// Calls body(first column, columns, piece) for the pieces of d. The pieces have a fixed size.
+/// Calls body(first column, columns, piece) for the pieces of the columns of this process.
 /// Threads may take the pieces in any order, and sum_parts() adds the sums of the pieces.
 template <class XScalar>
 template <class Body>
 void VectorDesign<XScalar>::each_piece(int threads, Body&& body, bool backward) {
-  parallel_for(threads, pieces_, round_.cancel, [&](Index item, int) {
-    const Index piece = backward ? pieces_ - 1 - item : item;
-    const Index first = piece * kVectorPiece;
-    body(first, std::min(kVectorPiece, round_.d - first), piece);
+  const Shard::Pieces& pieces = round_.pieces;
+  parallel_for(threads, pieces.count, round_.cancel, [&](Index item, int) {
+    const Index piece = backward ? pieces.count - 1 - item : item;
+    body(pieces.begin(piece), pieces.size(piece), piece);
   });
   throw_if_requested(round_.cancel);
-}
-
-/// Writes to `out` the sum of the parts (pieces, count), added in the order of the pieces, so that
-/// the bits do not depend on the number of threads.
-template <class XScalar>
-void VectorDesign<XScalar>::sum_parts(const double* parts, Index count, double* out) const {
-  std::copy_n(parts, count, out);
-  for (Index p = 1; p < pieces_; ++p) {
-    for (Index i = 0; i < count; ++i) out[i] += parts[p * count + i];
-  }
 }
 
 /// Returns the memory for parts that belongs to a task, so that threads can work on several tasks
@@ -355,7 +353,11 @@ void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XSc
           rows.maker->piece(rows.task, begin + i, first, columns, out + i * d + first);
     }
   });
-  sum_parts(task.parts, count, radii);
+  if (rows.maker->law == FeatureLaw::Kind::sphere) {
+    sum_parts(task.parts, count, radii);
+  } else {
+    std::fill_n(radii, count, 0.0);  // the squares are not used, so they need no exchange
+  }
   for (Index i = 0; i < count; ++i) radii[i] = rows.maker->radius(rows.task, begin + i, radii[i]);
 }
 
@@ -386,8 +388,10 @@ template <class XScalar>
 void VectorDesign<XScalar>::pass(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
   if (set.is_sparse()) return pass_entries(task);
-  const Index row = static_cast<Index>(sizeof(XScalar)) * round_.d;
-  const Index most = set.is_made() ? scratch_.made_out_ : rows_at_a_time(row, task.threads);
+  const auto number = static_cast<Index>(sizeof(XScalar));
+  const Index most = set.is_made() ? scratch_.made_out_
+                                   : rows_at_a_time(number * round_.shard->d(), round_.in_float32,
+                                                    round_.shard->ranks(), task.threads);
   Rows rows = rows_of(task, 0, std::min(most, set.m));
   each_piece(task.threads, [&](Index first, Index columns, Index piece) {
     times_piece(task, rows, first, columns, piece);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "metaspan/base/shard.hpp"
 #include "normal.hpp"
 
 namespace metaspan {
@@ -113,7 +114,7 @@ double vector_memory(const Method& method, const DataSizes& sizes, int threads) 
   if (plan.features) {
     // Adds the memory for Z, and for the partial sums of Z for a block of rows.
     const double parts = std::min(sizes.m_in, static_cast<double>(kFeatureRows)) *
-                         static_cast<double>(ceil_div(plan.d, kVectorPiece));
+                         static_cast<double>(Shard(plan.d).pieces(kVectorPiece).count);
     bytes += 8 * static_cast<double>(sharing.groups * plan.most * plan.k) * (sizes.m_in + parts);
   }
   return bytes;

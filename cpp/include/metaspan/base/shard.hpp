@@ -49,7 +49,7 @@ class Shard {
   Index rank() const { return rank_; }
   Index ranks() const { return ranks_; }
   /// Whether other processes hold columns, so that a sum needs an exchange.
-  bool are_shared() const { return exchange_ != nullptr; }
+  bool is_shared() const { return exchange_ != nullptr; }
 
   /// Returns the number of leaves into which d columns are cut.
   static Index leaves(Index d);

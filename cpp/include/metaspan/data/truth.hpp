@@ -15,6 +15,7 @@ struct Truth {
   Mat minus_heads;     // (n, k_star)  -w_star of the tasks
   double xi_std = 0;   // standard deviation tau / sqrt(d) of the entries of xi; 0: xi = 0
   Key xi{};            // stream of standard normals; those of xi are row 0 of each task
+  Index offset = 0;    // column among all d of the first column, even
   double noise = 0;    // standard deviation of the noise of responses
   Key noises[2] = {};  // streams of the noise of the inner and the outer sets
 
@@ -28,7 +29,7 @@ struct Truth {
     double g[kSome];
     for (Index begin = 0; xi_std != 0 && begin < columns; begin += kSome) {
       const Index count = std::min(kSome, columns - begin);
-      normal_row(xi, task, 0, first + begin, count, g);
+      normal_row(xi, task, 0, offset + first + begin, count, g);
       for (Index i = 0; i < count; ++i) u[begin + i] -= xi_std * g[i];
     }
   }

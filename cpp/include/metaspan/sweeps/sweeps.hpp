@@ -3,6 +3,7 @@
 #pragma once
 
 #include "metaspan/base/cancel.hpp"
+#include "metaspan/base/shard.hpp"
 #include "metaspan/data/blocks.hpp"
 #include "metaspan/sweeps/task_products.hpp"
 
@@ -14,23 +15,18 @@ namespace metaspan {
 constexpr Index kProjectedColumns = 1024;
 constexpr Index kCombinedRows = 256;
 
-/// Returns the number of pieces into which the first sweep splits the d columns, for rounds of n
-/// tasks with at most `rows` samples each. The number of pieces depends on shapes alone.
-Index pieces_of(Index d, Index rows, Index n);
-
-template <class XScalar>
-Index pieces_of(const TaskSet<XScalar>& tasks, Index n) {
-  return pieces_of(tasks.d, tasks.most_in() + tasks.most_out(), n);
-}
+/// Returns how many leaves of a task with at most `rows` samples a thread of the first sweep takes
+/// together, for rounds of n tasks.
+Index leaves_together(const Shard& shard, Index rows, Index n);
 
 /// Makes the first sweep, (5), over tasks whose X is in memory. The sweep computes Z = X B and the
 /// needed Gram matrices, without normalisation, and writes them to the first n elements of
-/// `products`, reusing the memory of these elements. Partial sums over pieces of columns are added
-/// in the order of the pieces.
+/// `products`, reusing the memory of these elements. The sums over the leaves of all d columns are
+/// added in a tree. `tasks` and B have the columns of this process.
 template <class XScalar, class BScalar>
 void first_sweep(const BScalar* B,  // (d, k)
                  Index k, const TaskSet<XScalar>& tasks, const TaskSelection& taken,
-                 GramsNeeded needed, Index pieces, int threads, Cancel* cancel,
+                 GramsNeeded needed, const Shard& shard, int threads, Cancel* cancel,
                  std::vector<TaskProducts>& products);  // out, >= taken.n
 
 /// Computes Z = X B of all tasks. The X of the tasks may be in memory or in a store.

@@ -6,6 +6,7 @@
 
 #include "metaspan/algebra/design.hpp"
 #include "metaspan/base/cancel.hpp"
+#include "metaspan/base/shard.hpp"
 #include "metaspan/data/samples.hpp"
 #include "metaspan/sweeps/vector_plan.hpp"
 
@@ -20,8 +21,9 @@ namespace metaspan {
 /// products of the inner loop are computed from Z, (6). If the vectors X^T r of the inner slots are
 /// terms of grad_B, one more pass then computes all of these vectors together.
 ///
-/// Every sum over d is split into pieces by shapes alone, and the sums of the pieces are added in
-/// the order of the pieces. Threads may divide the tasks, or the pieces, among them. A sum over a
+/// Every sum over d is a Shard::sum() over pieces of at most kVectorPiece columns. Threads may
+/// divide the tasks, or the pieces, among them; they divide the pieces alone if other processes
+/// hold columns, since all processes must then take the tasks in the same order. A sum over a
 /// sparse row is not split; threads may divide the rows of X u and the columns of X^T r among them.
 template <class XScalar>
 class VectorDesign {
@@ -31,9 +33,11 @@ class VectorDesign {
 
   /// The inputs that all panels of a round share.
   struct Round {
-    const double* B_t;  // (k, d)  B^T
-    const double* w;    // (k,)
-    const double* B_w;  // (d,)    B w, the same for every task
+    const double* B_t;   // (k, d)  B^T
+    const double* w;     // (k,)
+    const double* B_w;   // (d,)    B w, the same for every task
+    const Shard* shard;  // of the d columns that `d` counts
+    Shard::Pieces pieces;
     Index d, k;
     int outer_slot;
     bool features;       // inner loops use Z = X B instead of X
@@ -67,7 +71,7 @@ class VectorDesign {
     /// Allocates memory for generated rows: for whole inner sets if a round makes several passes
     /// over inner sets (`again`) and whole inner sets fit, otherwise for a block of rows of each
     /// set.
-    void make_room(Index tasks, Index d, Index most_in, bool again, bool in_blocks);
+    void make_room(Index tasks, const Shard& shard, Index most_in, bool again, bool in_blocks);
 
    private:
     friend class VectorDesign;
@@ -174,13 +178,15 @@ class VectorDesign {
   /// Calls body(task, number of threads that share the task) for every task of the panel.
   template <class Body>
   void each_task(Body&& body);
-  /// Calls body(first column, columns, piece) for every piece of the d columns, in reverse order if
+  /// Calls body(first column, columns, piece) for every piece of the columns, in reverse order if
   /// `backward` is true.
   template <class Body>
   void each_piece(int threads, Body&& body, bool backward = false);
-  /// Adds the sums of the pieces in the order of the pieces. parts_of() returns the memory of these
-  /// sums for a task.
-  void sum_parts(const double* parts, Index count, double* out) const;
+  /// Adds the sums of the pieces of all d columns, and overwrites them. parts_of() returns the
+  /// memory of the sums of the pieces for a task.
+  void sum_parts(double* parts, Index count, double* out) const {
+    round_.shard->sum(round_.pieces, count, parts, out);
+  }
   double* parts_of(Index task);
   /// Returns the residuals of a task, scaled for X^T r; if `features` is true, every slot has
   /// separate residuals.
@@ -191,7 +197,7 @@ class VectorDesign {
   const Round& round_;
   const Panel& panel_;
   Scratch& scratch_;
-  Index m_in_ = 0, m_out_ = 0, pieces_;
+  Index m_in_ = 0, m_out_ = 0;
   bool projected_ = false;  // whether Z has been computed
   bool finished_ = false;   // whether the vectors of the inner slots have been computed from Z
   bool stay_[width] = {};   // whether the task's inner rows have been generated
