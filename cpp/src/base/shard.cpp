@@ -182,11 +182,33 @@ std::vector<double> Shard::gather_nodes(Index count, const double* own) const {
   return all;
 }
 
+std::vector<Index> Shard::columns_of_nodes() const {
+  std::vector<Index> columns;
+  Index begin = 0, leaf = 0;
+  for (const Index size : node_sizes_) {
+    leaf += size;
+    const Index end = std::min(d_, kUnit * edge(units_, leaf, leaf_level_));
+    columns.push_back(end - begin);
+    begin = end;
+  }
+  return columns;
+}
+
 double Shard::largest(double own) const {
-  if (!is_shared()) return own;
-  std::vector<double> all(static_cast<std::size_t>(ranks_));
-  gather(&own, std::vector<Index>(static_cast<std::size_t>(ranks_), 1), all.data());
-  return *std::max_element(all.begin(), all.end());
+  largest(1, &own);
+  return own;
+}
+
+void Shard::largest(Index count, double* numbers) const {
+  if (!is_shared()) return;
+  std::vector<double> all(static_cast<std::size_t>(ranks_ * count));
+  gather(numbers, std::vector<Index>(static_cast<std::size_t>(ranks_), count), all.data());
+  for (Index r = 0; r < ranks_; ++r) {
+    for (Index c = 0; c < count; ++c) {
+      const double other = all[static_cast<std::size_t>(r * count + c)];
+      numbers[c] = r == 0 ? other : std::max(numbers[c], other);
+    }
+  }
 }
 
 void Shard::gather(const double* own, const std::vector<Index>& counts, double* all) const {

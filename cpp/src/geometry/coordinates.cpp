@@ -12,7 +12,7 @@
 namespace metaspan {
 namespace {
 
-/// Number of rows in a panel of the d rows. A panel of 20 columns stays in the L2 cache.
+/// Largest number of rows in a panel of the d rows. A panel of 20 columns stays in the L2 cache.
 constexpr Index kPanelRows = 2048;
 
 /// Number of rows of a panel that are multiplied together: up to 32 columns of these rows stay in
@@ -32,28 +32,31 @@ constexpr double kShortest = 1e-140, kMostInverse = 1e3, kMostOverlap = 1e-6;
 /// times the number of columns times the largest singular value.
 constexpr double kNoise = 4 * std::numeric_limits<double>::epsilon();
 
-Index panels_of(Index d) { return ceil_div(d, kPanelRows); }
+/// Returns the rows that a function works on: those of `shard`, or all d rows if it is null.
+Shard rows_of(const Shard* shard, Index d) { return shard == nullptr ? Shard(d) : *shard; }
 
-/// Calls body(first row, rows, panel) for each panel of the d rows. The panels have a fixed size.
-/// The number of threads affects which thread computes a panel, but not which rows a panel has.
+/// Calls body(first row, rows, panel) for each panel of the rows of this process, which are pieces
+/// of at most kPanelRows rows. The number of threads affects which thread computes a panel, but not
+/// which rows a panel has. Few rows are not worth several threads.
 template <class Body>
-void for_panels(Index d, int threads, Body&& body) {
-  parallel_for(threads, panels_of(d), [&](Index panel, int) {
-    const Index first = panel * kPanelRows;
-    body(first, std::min(kPanelRows, d - first), panel);
-  });
+void for_panels(const Shard& shard, int threads, Body&& body) {
+  const Shard::Pieces panels = shard.pieces(kPanelRows);
+  parallel_for(shard.size() <= kPanelRows ? 1 : threads, panels.count,
+               [&](Index panel, int) { body(panels.begin(panel), panels.size(panel), panel); });
 }
 
-/// Adds all parts into parts[0], pairwise. The number of parts alone determines the order of the
-/// additions, so the sum has the same bits for any number of threads. The rounding errors of the
-/// sum grow with the logarithm of d / kPanelRows.
-void sum_tree(std::vector<Mat>& parts) {
-  const auto count = static_cast<Index>(parts.size());
-  for (Index step = 1; step < count; step *= 2) {
-    for (Index i = 0; i + step < count; i += 2 * step) {
-      parts[static_cast<std::size_t>(i)] += parts[static_cast<std::size_t>(i + step)];
-    }
-  }
+/// Returns the sum of the parts of all panels of all processes, (p, q), where body(first row, rows,
+/// part) adds to the part of a panel, whose numbers are 0. The order of the additions depends on d
+/// alone, and the rounding errors of the sum grow with the logarithm of d / kPanelRows.
+template <class Body>
+Mat sum_over_panels(const Shard& shard, Index p, Index q, int threads, Body&& body) {
+  const Shard::Pieces panels = shard.pieces(kPanelRows);
+  Mat parts = Mat::Zero(panels.count, p * q), sum(p, q);
+  for_panels(shard, threads, [&](Index first, Index rows, Index panel) {
+    body(first, rows, parts.data() + panel * p * q);
+  });
+  shard.sum(panels, p * q, parts.data(), sum.data());
+  return sum;
 }
 
 /// Returns the largest power of two that does not exceed `length`; division by this power is exact.
@@ -66,20 +69,21 @@ double power_of_two(double length) {
 
 /// Returns max_i |A_ij| for every column j, (q,), or 1 for a column of zeros. A maximum has no
 /// rounding error, so the order in which panels are processed does not matter.
-Vec column_maxima(const Mat& A, int threads) {
-  Mat maxima = Mat::Zero(std::max<Index>(1, panels_of(A.rows())), A.cols());
-  for_panels(A.rows(), threads, [&](Index first, Index rows, Index panel) {
-    maxima.row(panel) = A.middleRows(first, rows).cwiseAbs().colwise().maxCoeff();
+Vec column_maxima(const Mat& A, int threads, const Shard& shard) {
+  Mat maxima = Mat::Zero(shard.pieces(kPanelRows).count, A.cols());
+  for_panels(shard, threads, [&](Index first, Index rows, Index panel) {
+    if (rows > 0) maxima.row(panel) = A.middleRows(first, rows).cwiseAbs().colwise().maxCoeff();
   });
-  const Vec most = maxima.colwise().maxCoeff();
+  Vec most = maxima.colwise().maxCoeff();
+  shard.largest(most.size(), most.data());
   return (most.array() > 0).select(most, 1.0);
 }
 
 /// Computes A <- A S for A (d, q) and a small S (q, r), panel by panel. The result is in the first
 /// r columns of A. The product of each panel with S is first computed in a temporary matrix,
 /// because the panel must not be overwritten before the product is complete.
-void multiply_right(MutMat A, const Mat& S, int threads) {
-  for_panels(A.rows(), threads, [&](Index first, Index rows, Index) {
+void multiply_right(MutMat A, const Mat& S, int threads, const Shard& shard) {
+  for_panels(shard, threads, [&](Index first, Index rows, Index) {
     const Mat product = A.middleRows(first, rows) * S;
     A.block(first, 0, rows, S.cols()) = product;
   });
@@ -93,24 +97,18 @@ Mat widen(const Mat& A) {
   return wide;
 }
 
-/// Calls body(first row, rows, strip, part) for every strip of kStripRows of the d rows, and
-/// returns the sum of the parts, (p, width). A strip (rows, width) is scratch memory whose rows
-/// fill whole registers. Columns of a strip that `body` never writes are zero. All strips of a
-/// panel are added to the same part, in the order of the rows, and sum_tree() adds the parts of the
-/// panels.
+/// Calls body(first row, rows, strip, part) for every strip of kStripRows rows of a panel, and
+/// returns the sum of the parts of all panels of all processes, (p, width). A strip (rows, width)
+/// is scratch memory whose rows fill whole registers. Columns of a strip that `body` never writes
+/// are zero. All strips of a panel are added to the same part, in the order of the rows.
 template <class Body>
-Mat sum_over_strips(Index d, Index p, Index width, int threads, Body&& body) {
-  std::vector<Mat> parts(static_cast<std::size_t>(std::max<Index>(1, panels_of(d))),
-                         Mat::Zero(p, width));
-  for_panels(d, threads, [&](Index first, Index rows, Index panel) {
+Mat sum_over_strips(const Shard& shard, Index p, Index width, int threads, Body&& body) {
+  return sum_over_panels(shard, p, width, threads, [&](Index first, Index rows, double* part) {
     Mat strip = Mat::Zero(std::min(rows, kStripRows), width);
     for (Index i = 0; i < rows; i += kStripRows) {
-      body(first + i, std::min(kStripRows, rows - i), strip.data(),
-           parts[static_cast<std::size_t>(panel)].data());
+      body(first + i, std::min(kStripRows, rows - i), strip.data(), part);
     }
   });
-  sum_tree(parts);
-  return parts[0];
 }
 
 /// Copies rows [first, first + rows) of A (d, q) into a strip, (rows, width).
@@ -163,18 +161,18 @@ std::optional<Mat> inverse_of_factor(const Mat& G) {
 /// rounding errors. Every pass over the d rows computes all of its products while the rows are in a
 /// cache. R is computed from `off`, since the lengths of the columns of `off` may differ by any
 /// power of ten.
-std::optional<Coordinates> by_grams(ConstMat B, ConstMat B_star, int threads) {
+std::optional<Coordinates> by_grams(ConstMat B, ConstMat B_star, int threads, const Shard& shard) {
   const Index d = B.rows(), k = B.cols(), k_star = B_star.cols();
   const Index width = round_up(k, kernels::kLane);
-  if (k > d - k_star) return {};
-  const Mat M = sum_over_strips(d, k_star, width, threads,
+  if (k > shard.d() - k_star) return {};
+  const Mat M = sum_over_strips(shard, k_star, width, threads,
                                 [&](Index first, Index rows, double* strip, double* part) {
                                   load_strip(B, first, rows, width, strip);
                                   add_inner(B_star, first, rows, width, strip, part);
                                 });
   const Mat minus_M = -M;
   Mat off(d, k), E(d, k);
-  const Mat G = sum_over_strips(d, k, width, threads,
+  const Mat G = sum_over_strips(shard, k, width, threads,
                                 [&](Index first, Index rows, double* strip, double* part) {
                                   load_strip(B, first, rows, width, strip);
                                   multiply_strip<true>(B_star, first, rows, minus_M, strip);
@@ -186,7 +184,7 @@ std::optional<Coordinates> by_grams(ConstMat B, ConstMat B_star, int threads) {
   const Mat once = widen(*first_inverse);
   // B_star^T E_1 above E_1^T E_1.
   const Mat products = sum_over_strips(
-      d, k_star + k, width, threads, [&](Index first, Index rows, double* strip, double* part) {
+      shard, k_star + k, width, threads, [&](Index first, Index rows, double* strip, double* part) {
         multiply_strip<false>(as_const(off), first, rows, once, strip);
         store_strip(strip, first, rows, width, E);
         add_inner(B_star, first, rows, width, strip, part);
@@ -198,7 +196,7 @@ std::optional<Coordinates> by_grams(ConstMat B, ConstMat B_star, int threads) {
       inverse_of_factor(products.bottomLeftCorner(k, k) - along.transpose() * along);
   if (!second_inverse) return {};
   const Mat twice = widen(*second_inverse), minus_along = widen(-along * *second_inverse);
-  const Mat R = sum_over_strips(d, k, width, threads,
+  const Mat R = sum_over_strips(shard, k, width, threads,
                                 [&](Index first, Index rows, double* strip, double* part) {
                                   multiply_strip<false>(as_const(E), first, rows, twice, strip);
                                   multiply_strip<true>(B_star, first, rows, minus_along, strip);
@@ -211,18 +209,15 @@ std::optional<Coordinates> by_grams(ConstMat B, ConstMat B_star, int threads) {
 
 }  // namespace
 
-/// Returns A^T B, (p, q), such as M = B_star^T B and R = E^T B of (13). Each panel of rows gives
-/// one matrix (p, q), and sum_tree() adds these matrices in a fixed order, so the result has the
-/// same bits for any number of threads.
-Mat inner_product(ConstMat A, ConstMat B, int threads) {
-  std::vector<Mat> parts(static_cast<std::size_t>(std::max<Index>(1, panels_of(A.rows()))),
-                         Mat::Zero(A.cols(), B.cols()));
-  for_panels(A.rows(), threads, [&](Index first, Index rows, Index panel) {
-    parts[static_cast<std::size_t>(panel)].noalias() =
-        A.middleRows(first, rows).transpose() * B.middleRows(first, rows);
-  });
-  sum_tree(parts);
-  return parts[0];
+/// Returns A^T B, (p, q), such as M = B_star^T B and R = E^T B of (13). The product of a panel is
+/// computed in a matrix that Eigen allocates, for the reason given at from_coordinates().
+Mat inner_product(ConstMat A, ConstMat B, int threads, const Shard* shard) {
+  return sum_over_panels(rows_of(shard, A.rows()), A.cols(), B.cols(), threads,
+                         [&](Index first, Index rows, double* part) {
+                           const Mat product =
+                               A.middleRows(first, rows).transpose() * B.middleRows(first, rows);
+                           std::copy_n(product.data(), product.size(), part);
+                         });
 }
 
 /// Returns the R-factor of a small A, (min(rows, q), q). The signs of the rows of the R-factor are
@@ -250,23 +245,40 @@ Mat small_r_factor(const Mat& A) {
 /// Returns the R-factor of a tall A (d, q), computed by the tree of QR factorisations known as
 /// TSQR. First every panel of rows is factored; then pairs of R-factors are stacked on top of each
 /// other and factored again, until one R-factor is left. Unlike the Cholesky factorisation of A^T
-/// A, this tree does not square the condition number. The shape of the tree depends on d alone.
-Mat r_factor(ConstMat A, int threads) {
-  std::vector<Mat> factors(static_cast<std::size_t>(std::max<Index>(1, panels_of(A.rows()))));
-  for_panels(A.rows(), threads, [&](Index first, Index rows, Index panel) {
+/// A, this tree does not square the condition number. A process computes the R-factors of its nodes
+/// of the tree and sends them to all others, and every process computes the rest of the tree.
+Mat r_factor(ConstMat A, int threads, const Shard* shard) {
+  const Shard rows_of_A = rows_of(shard, A.rows());
+  const Shard::Pieces panels = rows_of_A.pieces(kPanelRows);
+  std::vector<Mat> factors(static_cast<std::size_t>(panels.count));
+  for_panels(rows_of_A, threads, [&](Index first, Index rows, Index panel) {
     factors[static_cast<std::size_t>(panel)] = small_r_factor(A.middleRows(first, rows));
   });
-  const auto count = static_cast<Index>(factors.size());
-  for (Index step = 1; step < count; step *= 2) {
-    for (Index i = 0; i + step < count; i += 2 * step) {
-      Mat& upper = factors[static_cast<std::size_t>(i)];
-      const Mat& lower = factors[static_cast<std::size_t>(i + step)];
-      Mat stacked(upper.rows() + lower.rows(), upper.cols());
-      stacked << upper, lower;
-      upper = small_r_factor(stacked);
-    }
+  const auto merge = [](Mat& upper, const Mat& lower) {
+    Mat stacked(upper.rows() + lower.rows(), upper.cols());
+    stacked << upper, lower;
+    upper = small_r_factor(stacked);
+  };
+  // The R-factor of n rows has min(n, q) rows; in an exchange it is followed by zeros.
+  const Index q = A.cols(), numbers = std::min(rows_of_A.d(), q) * q;
+  std::vector<double> own;
+  for (const auto& [begin, end] : rows_of_A.nodes(panels)) {
+    Mat* const node = factors.data() + begin;
+    add_in_tree(std::vector<Index>(static_cast<std::size_t>(end - begin), 1),
+                [&](std::size_t i, std::size_t j) { merge(node[i], node[j]); });
+    own.insert(own.end(), node->data(), node->data() + node->size());
+    own.resize(own.size() + static_cast<std::size_t>(numbers - node->size()));
   }
-  return factors[0];
+  if (!rows_of_A.are_shared()) return factors.front();
+  const std::vector<double> all = rows_of_A.gather_nodes(numbers, own.data());
+  factors.clear();
+  for (const Index rows : rows_of_A.columns_of_nodes()) {
+    const auto before = static_cast<Index>(factors.size());
+    factors.emplace_back(ConstMat(all.data() + before * numbers, std::min(rows, q), q));
+  }
+  add_in_tree(rows_of_A.sizes_of_nodes(),
+              [&](std::size_t i, std::size_t j) { merge(factors[i], factors[j]); });
+  return factors.front();
 }
 
 /// Makes the columns of A orthonormal in place, in two passes. Each pass computes the R-factor S of
@@ -274,11 +286,12 @@ Mat r_factor(ConstMat A, int threads) {
 /// errors times the condition number of the original A. The second pass starts from a
 /// well-conditioned A and leaves only rounding errors. Every pass consists of a tree of small
 /// factorisations and one product by panels, so no reflection of length d is formed or applied.
-void orthonormalise(MutMat A, int threads) {
+void orthonormalise(MutMat A, int threads, const Shard* shard) {
+  const Shard rows = rows_of(shard, A.rows());
   const Mat identity = Mat::Identity(A.cols(), A.cols());
   for (int pass = 0; pass < 2; ++pass) {
-    const Mat S = r_factor(ConstMat(A.data(), A.rows(), A.cols()), threads);
-    multiply_right(A, S.triangularView<Eigen::Upper>().solve(identity), threads);
+    const Mat S = r_factor(ConstMat(A.data(), A.rows(), A.cols()), threads, &rows);
+    multiply_right(A, S.triangularView<Eigen::Upper>().solve(identity), threads, rows);
   }
 }
 
@@ -286,10 +299,12 @@ void orthonormalise(MutMat A, int threads) {
 /// A - B (B^T A). The rounding errors of the first pass are relative to the removed part of A. If
 /// most of A is in the span of B, (13), these errors are large relative to the part of A that
 /// remains, and the second pass removes them.
-void project_off(ConstMat B, MutMat A, int threads) {
+void project_off(ConstMat B, MutMat A, int threads, const Shard* shard) {
+  const Shard rows_of_A = rows_of(shard, A.rows());
   for (int pass = 0; pass < 2; ++pass) {
-    const Mat overlap = inner_product(B, ConstMat(A.data(), A.rows(), A.cols()), threads);
-    for_panels(A.rows(), threads, [&](Index first, Index rows, Index) {
+    const Mat overlap =
+        inner_product(B, ConstMat(A.data(), A.rows(), A.cols()), threads, &rows_of_A);
+    for_panels(rows_of_A, threads, [&](Index first, Index rows, Index) {
       const Mat along = B.middleRows(first, rows) * overlap;
       A.middleRows(first, rows) -= along;
     });
@@ -298,9 +313,10 @@ void project_off(ConstMat B, MutMat A, int threads) {
 
 /// Finds coordinates (13) for a single use. The coordinates are computed from Gram matrices if
 /// these matrices are regular, and by to_coordinates() otherwise.
-Coordinates to_quick_coordinates(ConstMat B, ConstMat B_star, int threads) {
-  if (auto regular = by_grams(B, B_star, threads)) return *std::move(regular);
-  return to_coordinates(B, B_star, threads);
+Coordinates to_quick_coordinates(ConstMat B, ConstMat B_star, int threads, const Shard* shard) {
+  const Shard rows = rows_of(shard, B.rows());
+  if (auto regular = by_grams(B, B_star, threads, rows)) return *std::move(regular);
+  return to_coordinates(B, B_star, threads, &rows);
 }
 
 /// Finds the coordinates (13) of a given start: M = B_star^T B, an orthonormal basis E (d, e) of
@@ -309,45 +325,49 @@ Coordinates to_quick_coordinates(ConstMat B, ConstMat B_star, int threads) {
 /// of E are computed from the singular vectors of the R-factor, because the rank e has to be
 /// determined. Singular vectors whose singular values are below the rounding error of the largest
 /// singular value are dropped, and e <= min(k, d - k_star).
-Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
+Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads, const Shard* shard) {
   const Index d = B.rows(), k = B.cols();
+  const Shard rows_of_B = rows_of(shard, d);
   Coordinates result;
-  result.M = inner_product(B_star, B, threads);
+  result.M = inner_product(B_star, B, threads, &rows_of_B);
   Mat off = B;
-  project_off(B_star, MutMat(off.data(), d, k), threads);
+  project_off(B_star, MutMat(off.data(), d, k), threads, &rows_of_B);
   // The lengths of the columns may differ by any power of ten, for example if the distance is
   // 1e-200. Each column is therefore divided by its largest entry in absolute value before the rank
   // is determined.
-  const Vec length = column_maxima(off, threads);
+  const Vec length = column_maxima(off, threads, rows_of_B);
   const Mat scaled = off.array().rowwise() / length.transpose().array();
-  const Mat S = r_factor(ConstMat(scaled.data(), d, k), threads);
+  const Mat S = r_factor(ConstMat(scaled.data(), d, k), threads, &rows_of_B);
   Mat V;
   const Vec lengths = find_singular_values(S, &V);
   const double least = kNoise * static_cast<double>(k) * lengths.maxCoeff();
-  const Index most = std::min({k, d - B_star.cols(), lengths.size()});
+  const Index most = std::min({k, rows_of_B.d() - B_star.cols(), lengths.size()});
   Index e = 0;
   while (e < most && lengths[e] > least) ++e;
   const Mat directions = V.leftCols(e) * lengths.head(e).cwiseInverse().asDiagonal();
   result.E.resize(d, e);
-  for_panels(d, threads, [&](Index first, Index rows, Index) {
-    result.E.middleRows(first, rows).noalias() = scaled.middleRows(first, rows) * directions;
+  for_panels(rows_of_B, threads, [&](Index first, Index rows, Index) {
+    // The product is computed in a matrix that Eigen allocates, as in from_coordinates().
+    const Mat product = scaled.middleRows(first, rows) * directions;
+    result.E.middleRows(first, rows) = product;
   });
   const MutMat E(result.E.data(), d, e);
   // Division by a small singular value enlarges the rounding errors along B_star. The component of
   // E along B_star is therefore removed once more before the last orthonormalisation.
-  project_off(B_star, E, threads);
-  if (e > 0) orthonormalise(E, threads);
+  project_off(B_star, E, threads, &rows_of_B);
+  if (e > 0) orthonormalise(E, threads, &rows_of_B);
   // R is computed from `off` instead of `scaled`, since the scaling has changed the lengths of the
   // columns and rounded their entries.
-  result.R = inner_product(ConstMat(E.data(), d, e), ConstMat(off.data(), d, k), threads);
+  result.R =
+      inner_product(ConstMat(E.data(), d, e), ConstMat(off.data(), d, k), threads, &rows_of_B);
   return result;
 }
 
 /// Computes B = B_star M + E R at full size, (d, k), panel by panel. A run that works in the
 /// coordinates (13) computes B at full size at most once.
-void from_coordinates(ConstMat B_star, ConstMat M, ConstMat E, ConstMat R, MutMat out,
-                      int threads) {
-  for_panels(out.rows(), threads, [&](Index first, Index rows, Index) {
+void from_coordinates(ConstMat B_star, ConstMat M, ConstMat E, ConstMat R, MutMat out, int threads,
+                      const Shard* shard) {
+  for_panels(rows_of(shard, out.rows()), threads, [&](Index first, Index rows, Index) {
     // Each panel is computed in a matrix that Eigen allocates. How Eigen cuts a product into blocks
     // depends on the address of the result, and the blocks determine the last bits of the product.
     Mat panel = B_star.middleRows(first, rows) * M;
@@ -359,16 +379,18 @@ void from_coordinates(ConstMat B_star, ConstMat M, ConstMat E, ConstMat R, MutMa
 /// Fills `out` (d, k) with a Haar-distributed frame. If `off` has columns, the frame is orthogonal
 /// to these columns. The orthonormal factor Q of a matrix of standard normals is Haar-distributed
 /// if the diagonal of the triangular factor is positive. The normals of row i are a function of the
-/// key and i. The index i takes two words of the counter, since d may exceed 2^32.
-void haar(Key key, ConstMat off, MutMat out, int threads) {
-  parallel_for(threads, panels_of(out.rows()), [&](Index panel, int) {
-    const Index end = std::min((panel + 1) * kPanelRows, out.rows());
-    for (Index i = panel * kPanelRows; i < end; ++i) {
-      normal_row(key, i >> 32, i & 0xFFFFFFFF, out.cols(), out.row(i).data());
+/// key and i, which counts the rows of all processes. The index i takes two words of the counter,
+/// since d may exceed 2^32.
+void haar(Key key, ConstMat off, MutMat out, int threads, const Shard* shard) {
+  const Shard rows_of_out = rows_of(shard, out.rows());
+  for_panels(rows_of_out, threads, [&](Index first, Index rows, Index) {
+    for (Index at = first; at < first + rows; ++at) {
+      const Index i = rows_of_out.first() + at;
+      normal_row(key, i >> 32, i & 0xFFFFFFFF, out.cols(), out.row(at).data());
     }
   });
-  if (off.cols() > 0) project_off(off, out, threads);
-  orthonormalise(out, threads);
+  if (off.cols() > 0) project_off(off, out, threads, &rows_of_out);
+  orthonormalise(out, threads, &rows_of_out);
 }
 
 /// Returns [M; R] of a Haar-distributed start with B^T B = scale^2 I, by the variant *Random start*
@@ -399,14 +421,14 @@ Mat start_rotation(const Mat& M) {
   return orthonormal_columns(qr, M.cols());
 }
 
-/// Returns the R-factor of A (rows, k) as a matrix of k rows. If A has fewer than k rows, the
+/// Returns the R-factor of A (d, k) as a matrix of k rows. If A has fewer than k rows, the
 /// remaining rows of the result are zero. Engines that replace R by a new R-factor in every round
 /// need k rows, since the shape of their state must not change.
-Mat square_r_factor(const Mat& A, int threads) {
+Mat square_r_factor(const Mat& A, int threads, const Shard* shard) {
   const Index k = A.cols();
   Mat R = Mat::Zero(k, k);
-  if (A.rows() == 0) return R;
-  const Mat S = r_factor(ConstMat(A.data(), A.rows(), k), threads);
+  if (A.rows() == 0) return R;  // every process of a sharded run has rows
+  const Mat S = r_factor(ConstMat(A.data(), A.rows(), k), threads, shard);
   R.topRows(S.rows()) = S;
   return R;
 }
@@ -429,15 +451,15 @@ Mat in_regular_frame(Mat Z, Index k_star) {
 /// R-factor of this part equals R of (13) up to multiplication by an orthogonal matrix from the
 /// left, which changes no measurement. Computing the R-factor needs no basis E. If k_star = 0,
 /// there is no B_star, and the result is the R-factor of B.
-Mat measured(const Mat& B, const Mat& B_star, int threads) {
+Mat measured(const Mat& B, const Mat& B_star, int threads, const Shard* shard) {
   const Index d = B.rows(), k = B.cols(), k_star = B_star.cols();
   const ConstMat star(B_star.data(), d, k_star);
   Mat Z(k_star + k, k), off = B;
   if (k_star > 0) {
-    Z.topRows(k_star) = inner_product(star, ConstMat(B.data(), d, k), threads);
-    project_off(star, MutMat(off.data(), d, k), threads);
+    Z.topRows(k_star) = inner_product(star, ConstMat(B.data(), d, k), threads, shard);
+    project_off(star, MutMat(off.data(), d, k), threads, shard);
   }
-  Z.bottomRows(k) = square_r_factor(off, threads);
+  Z.bottomRows(k) = square_r_factor(off, threads, shard);
   return in_regular_frame(std::move(Z), k_star);
 }
 

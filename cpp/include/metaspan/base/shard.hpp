@@ -93,8 +93,13 @@ class Shard {
   /// Returns the numbers of leaves of all nodes of all processes, in the order of their columns.
   const std::vector<Index>& sizes_of_nodes() const { return node_sizes_; }
 
+  /// Returns the numbers of columns of all nodes of all processes, in the order of their columns.
+  std::vector<Index> columns_of_nodes() const;
+
   /// Returns the largest of a number over all processes.
   double largest(double own) const;
+  /// Replaces each number by the largest over all processes.
+  void largest(Index count, double* numbers) const;
   /// Sends numbers of this process to all; `counts` are numbers of each process.
   void gather(const double* own, const std::vector<Index>& counts, double* all) const;
 
