@@ -38,8 +38,12 @@ class ArraysRun : public HeldArrays<XScalar>, public FullSizeRun<BScalar> {
   }
 
  protected:
-  /// Trials must run one at a time if they share a store or a device.
-  bool one_at_a_time() const override { return this->data.tasks.is_stored() || this->is_on_device; }
+  /// Trials must run one at a time if they share a store or a device, or if they exchange numbers
+  /// with other processes.
+  bool one_at_a_time() const override {
+    const TaskSet<XScalar>& tasks = this->data.tasks;
+    return tasks.is_stored() || this->is_on_device || tasks.shared != nullptr;
+  }
 
  private:
   static Mat matrix_or_empty(const py::object& value, Index rows) {

@@ -64,11 +64,12 @@ class SampledRun final : public HeldSampled<Scalar>, public FullSizeRun<Scalar> 
              std::optional<Array> covariance_roots)
       : HeldSampled<Scalar>{std::move(covariance_roots), {}, {}}, FullSizeRun<Scalar>(records, d) {}
 
-  bool is_on_device = false;
+  bool is_on_device = false, is_shared = false;
 
  protected:
-  /// Trials on a device run one at a time.
-  bool one_at_a_time() const override { return is_on_device; }
+  /// Trials on a device run one at a time, and so do trials that exchange numbers with other
+  /// processes.
+  bool one_at_a_time() const override { return is_on_device || is_shared; }
 };
 
 /// Opens a run, by the vector route unless it is on a device, from B, w and B_star of every trial.
@@ -97,6 +98,7 @@ std::unique_ptr<Run> open_sampled(
     using Scalar = decltype(scalar);
     auto run = std::make_unique<SampledRun<Scalar>>(records, d, roots);
     run->is_on_device = device != nullptr;
+    run->is_shared = shard != nullptr;
     for (std::size_t at = 0; at < trials.size(); ++at) {
       const auto i = static_cast<Index>(at);
       Mat truth = as_matrix(B_star[at]);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "copy_outputs.hpp"
 #include "full_size_blocks.hpp"
@@ -10,6 +11,7 @@
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/huge_pages.hpp"
 #include "metaspan/base/parallel.hpp"
+#include "metaspan/engines/agree.hpp"
 #include "metaspan/geometry/coordinates.hpp"
 #include "metaspan/sweeps/route_costs.hpp"
 
@@ -42,7 +44,7 @@ double mean_length(const TaskSet<XScalar>& tasks) {
 
 /// Training on the user's own data, (11), or on samples that are generated during the sweeps, (12).
 /// A round computes the gradient by a Route and takes a step on B (d, k), which keeps the user's
-/// type.
+/// type. In a sharded run d counts the columns of this process.
 template <class XScalar, class BScalar>
 class SweepEngine final : public ArraysEngine<BScalar> {
  public:
@@ -51,6 +53,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
               const ArraysStart<BScalar>& start, BeforeRound before)
       : method_(method),
         data_(data),
+        shard_(data.tasks.shard()),
         before_(std::move(before)),
         k_(k),
         size_(data.tasks.d * k),
@@ -60,7 +63,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
         spread_(method.noise_of_mean(start.n)),
         seed_(start.seed),
         trial_(start.trial),
-        blocks_(method, data.tasks.d, k, start),
+        blocks_(method, shard_, k, start),
         choice_(data.tasks.size(), start.n, start.seed, start.trial),
         route_(make_route<XScalar, BScalar>(route, method, data.tasks, k)) {
     reserve_huge(B_, size_);
@@ -71,10 +74,16 @@ class SweepEngine final : public ArraysEngine<BScalar> {
 
   /// Takes the round's tasks, calls `before`, and lets the route compute grad_B and grad_w, (10).
   /// Sampled tasks draw their samples in `before`. The noise of (30) is added to the mean gradient
-  /// over the tasks. step() uses as many threads as the last gradient().
+  /// over the tasks. step() uses as many threads as the last gradient(). In a sharded run step()
+  /// polls the token of the last gradient(), and cancellation takes effect before the next
+  /// gradient().
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     round_ = round;
+    if (shard_.are_shared()) {
+      throw_if_requested(cancel);
+      cancel_ = std::exchange(cancel, nullptr);
+    }
     if (before_) before_(round, heads);
     const TaskSelection taken = choice_.take(round);
     if (flops() < kSerialFlops) threads = 1;
@@ -98,7 +107,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
       });
     };
     const Vec next_w = w_ - (factor * steps_).cwiseProduct(out_.w);
-    if (!next_w.allFinite() || !next_is_finite(beta)) return false;
+    if (!agree(shard_, next_w.allFinite() && next_is_finite(beta), cancel_)) return false;
     each([&](Index i) {
       B_[static_cast<std::size_t>(i)] -= beta * grad_B_[static_cast<std::size_t>(i)];
     });
@@ -119,7 +128,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
     if (!is_measured_) {
       const Eigen::Map<const MatrixOf<BScalar>> B(blocks_.reported(B_.data()), data_.tasks.d, k_);
       coordinates_ = measured(B.rightCols(method_.columns_of_B(k_)).template cast<double>(),
-                              data_.B_star, threads);
+                              data_.B_star, threads, &shard_);
     }
     is_measured_ = true;
     return coordinates_;
@@ -142,12 +151,14 @@ class SweepEngine final : public ArraysEngine<BScalar> {
 
  private:
   /// Adds N(0, spread^2) to every entry of grad_B and of grad_w, (30). Every normal is a function
-  /// of the seed, the trial, the round and the position of its entry.
+  /// of the seed, the trial, the round and the position of its entry in the B of all processes.
   void add_noise(Index round) {
     const Key key = derive_key(seed_, trial_, static_cast<std::uint64_t>(round), Stream::privacy);
+    const Index before = shard_.first() * k_;
     parallel_for(threads_, ceil_div(size_, kPiece), [&](Index piece, int) {
       const Index begin = piece * kPiece;
-      add_normals(key, spread_, begin, std::min(kPiece, size_ - begin), grad_B_.data() + begin);
+      add_normals(key, spread_, before + begin, std::min(kPiece, size_ - begin),
+                  grad_B_.data() + begin);
     });
     add_head_noise(key, spread_, out_.w);
   }
@@ -168,7 +179,9 @@ class SweepEngine final : public ArraysEngine<BScalar> {
 
   /// Takes the step (28) on B and the blocks beside it.
   bool step_with_memory(double factor) {
-    if (!blocks_.step(round_, factor, B_.data(), grad_B_.data(), out_.w, threads_)) return false;
+    if (!blocks_.step(round_, factor, B_.data(), grad_B_.data(), out_.w, threads_, cancel_)) {
+      return false;
+    }
     w_ = blocks_.head();
     is_measured_ = false;
     return true;
@@ -176,6 +189,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
 
   Method method_;
   const ArraysData<XScalar>& data_;
+  Shard shard_;
   BeforeRound before_;
   Index k_, size_;
   double length_;                    // of a row, in numbers
@@ -191,7 +205,8 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   RoundOutputs out_;
   Mat coordinates_;
   bool is_measured_ = false;
-  int threads_ = 1;  // number of threads of the last call of gradient()
+  int threads_ = 1;           // number of threads of the last call of gradient()
+  Cancel* cancel_ = nullptr;  // of the last call of gradient() in a sharded run
 };
 
 /// Runs the inner loop (2) of one task on the products of the first sweep. Writes w_J (k,), and

@@ -7,6 +7,7 @@
 #include "metaspan/algebra/method.hpp"
 #include "metaspan/algebra/outer_step.hpp"
 #include "metaspan/base/parallel.hpp"
+#include "metaspan/engines/agree.hpp"
 #include "metaspan/engines/arrays.hpp"
 #include "metaspan/geometry/coordinates.hpp"
 
@@ -55,17 +56,20 @@ bool step_numbers(const OuterUpdate& update, const CoordinateRule* rule, double 
 }
 
 /// What the outer step of a run at full size remembers: further blocks of the size of B and of w.
+/// In a sharded run all blocks have the rows of B of this process.
 template <class Scalar>
 class FullSizeBlocks {
  public:
-  FullSizeBlocks(const Method& method, Index d, Index k, const ArraysStart<Scalar>& start)
+  FullSizeBlocks(const Method& method, const Shard& shard, Index k,
+                 const ArraysStart<Scalar>& start)
       : method_(method),
-        d_(d),
+        shard_(shard),
+        d_(shard.size()),
         k_(k),
         w_size_(start.w.size()),
         w_blocks_(start.w.size() + start.w_memory.size()) {
     w_blocks_ << start.w, start.w_memory;
-    const Index size = d * k;
+    const Index size = d_ * k;
     for (Index i = 0; i + 1 < method.step.blocks(); ++i) {
       memory_.emplace_back(start.memory + i * size, start.memory + (i + 1) * size);
     }
@@ -87,11 +91,12 @@ class FullSizeBlocks {
 
   /// Takes the step (28) on B and on the blocks beside it, with the gradient G. Before any block
   /// changes, a first pass checks that the new numbers are finite and that the factorisation
-  /// succeeds, so a step that fails changes nothing. A second pass stores the new numbers. The
-  /// pieces depend only on the size of B. Except in the factorisation, numbers at different places
-  /// of a block do not depend on each other, so results do not depend on the number of threads.
-  bool step(Index round, double factor, Scalar* B, const Scalar* G, const Vec& grad_w,
-            int threads) {
+  /// succeeds, so a step that fails changes nothing; all processes of a sharded run agree() on
+  /// this check, and `cancel` is the token for it. A second pass stores the new numbers. The pieces
+  /// depend only on the size of B. Except in the factorisation, numbers at different places of a
+  /// block do not depend on each other, so results do not depend on the number of threads.
+  bool step(Index round, double factor, Scalar* B, const Scalar* G, const Vec& grad_w, int threads,
+            Cancel* cancel = nullptr) {
     const OuterStep& rule = method_.step;
     const OuterUpdate update =
         rule.orthonormal ? gradient_step(rule, factor) : whole_step(rule, round, factor);
@@ -99,8 +104,9 @@ class FullSizeBlocks {
     std::vector<Scalar> factored(rule.orthonormal ? static_cast<std::size_t>(d_ * k_) : 0);
     if (rule.orthonormal) none[0] = factored.data();
     Vec next_w = w_blocks_;
-    if (!step_heads(round, factor, grad_w, next_w)) return false;
-    if (!each_piece(update, round, method_.beta, own, G, none, threads)) return false;
+    const bool finite = step_heads(round, factor, grad_w, next_w) &&
+                        each_piece(update, round, method_.beta, own, G, none, threads);
+    if (!agree(shard_, finite, cancel)) return false;
     if (rule.orthonormal) {
       if (!orthonormalise_numbers(factored, threads)) return false;
       own[0] = nullptr;
@@ -162,16 +168,17 @@ class FullSizeBlocks {
   /// Replaces B (d, k) by its orthonormal factor; returns false if B is rank-deficient.
   bool orthonormalise_numbers(std::vector<Scalar>& B, int threads) const {
     Mat values = Eigen::Map<const MatrixOf<Scalar>>(B.data(), d_, k_).template cast<double>();
-    const Vec diagonal = r_factor(ConstMat(values.data(), d_, k_), threads).diagonal();
+    const Vec diagonal = r_factor(ConstMat(values.data(), d_, k_), threads, &shard_).diagonal();
     if (diagonal.size() < k_ || !(diagonal.minCoeff() > kLeastPivot * diagonal.maxCoeff())) {
       return false;
     }
-    orthonormalise(MutMat(values.data(), d_, k_), threads);
+    orthonormalise(MutMat(values.data(), d_, k_), threads, &shard_);
     Eigen::Map<MatrixOf<Scalar>>(B.data(), d_, k_) = values.template cast<Scalar>();
     return true;
   }
 
   Method method_;
+  Shard shard_;
   Index d_, k_, w_size_;
   std::vector<std::vector<Scalar>> memory_;  // (c - 1) blocks of (d, k)
   Vec w_blocks_;                             // w and the blocks beside it, one after another
