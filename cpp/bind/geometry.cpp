@@ -1,4 +1,5 @@
-// Bindings of geometry: frames, coordinates and measurements.
+// Bindings of geometry: frames, coordinates and measurements. With a shard, the matrices of d rows
+// have the rows of this process.
 #include "bind.hpp"
 #include "convert.hpp"
 #include "metaspan/geometry/coordinates.hpp"
@@ -8,17 +9,27 @@
 namespace metaspan::bind {
 namespace {
 
-/// Draws a Haar-distributed frame (d, k). If `orthogonal_to` has columns, the frame is orthogonal
-/// to them.
+using MaybeShard = std::shared_ptr<Shard>;  // null: the matrices have all rows
+
+/// Checks that the matrices of a call have the rows of a shard.
+void require_rows(const MaybeShard& shard, Index rows) {
+  require(shard == nullptr || shard->size() == rows,
+          "the matrices must have the rows of the shard");
+}
+
+/// Draws a Haar-distributed frame (d, k), or the rows of it that a shard has. If `orthogonal_to`
+/// has columns, the frame is orthogonal to them.
 Array haar_frame(std::uint64_t seed, std::uint64_t trial, std::uint32_t stream, Index d, Index k,
-                 const std::optional<Array>& orthogonal_to, int threads) {
-  const ConstMat off = orthogonal_to ? as_matrix(*orthogonal_to) : ConstMat(nullptr, d, 0);
-  require(off.rows() == d && k + off.cols() <= d,
+                 const std::optional<Array>& orthogonal_to, int threads, const MaybeShard& shard) {
+  const Index rows = shard == nullptr ? d : shard->size();
+  const ConstMat off = orthogonal_to ? as_matrix(*orthogonal_to) : ConstMat(nullptr, rows, 0);
+  require(shard == nullptr || shard->d() == d, "d must be that of the shard");
+  require(off.rows() == rows && k + off.cols() <= d,
           "k must be at most d less the columns of orthogonal_to");
-  Array out({d, k});
-  MutMat frame(out.mutable_data(), d, k);
+  Array out({rows, k});
+  MutMat frame(out.mutable_data(), rows, k);
   const Unlocked unlocked;
-  haar(derive_key(seed, trial, 0, static_cast<Stream>(stream)), off, frame, threads);
+  haar(derive_key(seed, trial, 0, static_cast<Stream>(stream)), off, frame, threads, shard.get());
   return out;
 }
 
@@ -31,45 +42,50 @@ py::tuple random_start_blocks(std::uint64_t seed, std::uint64_t trial, double d,
 }
 
 /// Returns M, R and E of B, (13).
-py::tuple coordinates(const Array& B, const Array& B_star, int threads) {
+py::tuple coordinates(const Array& B, const Array& B_star, int threads, const MaybeShard& shard) {
   const ConstMat b = as_matrix(B), b_star = as_matrix(B_star);
   require(b.rows() == b_star.rows() && b.cols() > 0, "B and B_star must have the same rows");
+  require_rows(shard, b.rows());
   Coordinates result;
   {
     const Unlocked unlocked;
-    result = to_coordinates(b, b_star, threads);
+    result = to_coordinates(b, b_star, threads, shard.get());
   }
   return py::make_tuple(to_array(result.M), to_array(result.R), to_array(result.E));
 }
 
 /// Returns B_star M + E R, (13).
-Array assemble(const Array& B_star, const Array& M, const Array& E, const Array& R, int threads) {
+Array assemble(const Array& B_star, const Array& M, const Array& E, const Array& R, int threads,
+               const MaybeShard& shard) {
   const ConstMat b = as_matrix(B_star), m = as_matrix(M), e = as_matrix(E), r = as_matrix(R);
   require(
       b.rows() == e.rows() && b.cols() == m.rows() && e.cols() == r.rows() && m.cols() == r.cols(),
       "the shapes of B_star M + E R must fit");
+  require_rows(shard, b.rows());
   Array out({b.rows(), m.cols()});
   MutMat B(out.mutable_data(), b.rows(), m.cols());
   const Unlocked unlocked;
-  from_coordinates(b, m, e, r, B, threads);
+  from_coordinates(b, m, e, r, B, threads, shard.get());
   return out;
 }
 
 /// Returns the largest entry of |B^T B - I|, or NaN if any entry is NaN.
-double deviation(const Array& B, int threads) {
+double deviation(const Array& B, int threads, const MaybeShard& shard) {
   const ConstMat b = as_matrix(B);
+  require_rows(shard, b.rows());
   const Unlocked unlocked;
-  const Mat off = inner_product(b, b, threads) - Mat::Identity(b.cols(), b.cols());
+  const Mat off = inner_product(b, b, threads, shard.get()) - Mat::Identity(b.cols(), b.cols());
   return off.size() == 0 ? 0.0 : off.cwiseAbs().maxCoeff<Eigen::PropagateNaN>();
 }
 
 /// Returns the R-factor of B.
-Array r_factor_of(const Array& B, int threads) {
+Array r_factor_of(const Array& B, int threads, const MaybeShard& shard) {
   const ConstMat b = as_matrix(B);
+  require_rows(shard, b.rows());
   Mat result;
   {
     const Unlocked unlocked;
-    result = r_factor(b, threads);
+    result = r_factor(b, threads, shard.get());
   }
   return to_array(result);
 }
@@ -138,14 +154,18 @@ Array sums_with_frames(std::uint64_t seed, std::uint64_t trial, const Array& T, 
 
 void bind_geometry(py::module_& module) {
   module.def("haar", &haar_frame, py::arg("seed"), py::arg("trial"), py::arg("stream"),
-             py::arg("d"), py::arg("k"), py::arg("orthogonal_to"), py::arg("threads"));
+             py::arg("d"), py::arg("k"), py::arg("orthogonal_to"), py::arg("threads"),
+             py::arg("shard") = py::none());
   module.def("random_start", &random_start_blocks, py::arg("seed"), py::arg("trial"), py::arg("d"),
              py::arg("k_star"), py::arg("k"), py::arg("scale"));
-  module.def("coordinates", &coordinates, py::arg("B"), py::arg("B_star"), py::arg("threads"));
+  module.def("coordinates", &coordinates, py::arg("B"), py::arg("B_star"), py::arg("threads"),
+             py::arg("shard") = py::none());
   module.def("assemble", &assemble, py::arg("B_star"), py::arg("M"), py::arg("E"), py::arg("R"),
-             py::arg("threads"));
-  module.def("deviation", &deviation, py::arg("B"), py::arg("threads"));
-  module.def("r_factor", &r_factor_of, py::arg("B"), py::arg("threads"));
+             py::arg("threads"), py::arg("shard") = py::none());
+  module.def("deviation", &deviation, py::arg("B"), py::arg("threads"),
+             py::arg("shard") = py::none());
+  module.def("r_factor", &r_factor_of, py::arg("B"), py::arg("threads"),
+             py::arg("shard") = py::none());
   module.def("tangents", &tangents, py::arg("M"), py::arg("R"));
   module.def("measure_state", &measure_state, py::arg("M"), py::arg("R"), py::arg("w"),
              py::arg("alpha"), py::arg("names"));

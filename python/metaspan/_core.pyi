@@ -283,11 +283,21 @@ def heads(law: HeadLaw, seed: int, trial: int, round: int, n: int, k_star: int) 
     if it has exactly n rows, they are returned in order.
     """
 
+# In a sharded run, the matrices with d rows have the rows of this process, and all processes make
+# the same calls. Small results are the same on all of them.
+
 def haar(
-    seed: int, trial: int, stream: int, d: int, k: int, orthogonal_to: F64 | None, threads: int
+    seed: int,
+    trial: int,
+    stream: int,
+    d: int,
+    k: int,
+    orthogonal_to: F64 | None,
+    threads: int,
+    shard: Shard | None = None,
 ) -> F64:
     """Draw Haar-distributed orthonormal columns (d, k), in the orthogonal complement of
-    `orthogonal_to` unless it is None.
+    `orthogonal_to` unless it is None. d counts the rows of all processes.
     """
 
 def random_start(
@@ -298,22 +308,29 @@ def random_start(
     """
 
 def coordinates(
-    B: NDArray[Any], B_star: NDArray[Any], threads: int
+    B: NDArray[Any], B_star: NDArray[Any], threads: int, shard: Shard | None = None
 ) -> tuple[F64, F64, NDArray[Any]]:
     """Return M (k_star, k), R (e, k) and E (d, e) with B = B_star M + E R, (13). e is the numerical
     rank of the part of B that is orthogonal to B_star.
     """
 
-def assemble(B_star: NDArray[Any], M: F64, E: NDArray[Any], R: F64, threads: int) -> NDArray[Any]:
+def assemble(
+    B_star: NDArray[Any],
+    M: F64,
+    E: NDArray[Any],
+    R: F64,
+    threads: int,
+    shard: Shard | None = None,
+) -> NDArray[Any]:
     """Return B_star M + E R (d, k), (13), in double precision."""
 
 def project(X: NDArray[Any], B: NDArray[Any], threads: int) -> NDArray[Any]:
     """Return X B, (n, m, d) by (d, k) -> (n, m, k). The bits do not depend on `threads`."""
 
-def r_factor(B: NDArray[Any], threads: int) -> F64:
+def r_factor(B: NDArray[Any], threads: int, shard: Shard | None = None) -> F64:
     """Return the R-factor S (min(d, k), k) of B = Q S with Q^T Q = I."""
 
-def deviation(B: NDArray[Any], threads: int) -> float:
+def deviation(B: NDArray[Any], threads: int, shard: Shard | None = None) -> float:
     """Return the largest entry of |B^T B - I|, or NaN if one of its entries is NaN."""
 
 def prefault(x: NDArray[Any]) -> None:
@@ -742,6 +759,8 @@ class Run:
         w_memory: F64 | None = None,  # (trials, c - 1, k)
         route: str = "vector",  # or, on a device, "gram"
         device: Device | None = None,  # computes the rounds; None: the CPU
+        # the features to which roots, rows, B_star, B and memory belong; None: all
+        shard: Shard | None = None,
     ) -> Run: ...
     @staticmethod
     def spectral(
