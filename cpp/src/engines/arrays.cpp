@@ -80,7 +80,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     round_ = round;
-    if (shard_.are_shared()) {
+    if (shard_.is_shared()) {
       throw_if_requested(cancel);
       cancel_ = std::exchange(cancel, nullptr);
     }

@@ -269,7 +269,7 @@ Mat r_factor(ConstMat A, int threads, const Shard* shard) {
     own.insert(own.end(), node->data(), node->data() + node->size());
     own.resize(own.size() + static_cast<std::size_t>(numbers - node->size()));
   }
-  if (!rows_of_A.are_shared()) return factors.front();
+  if (!rows_of_A.is_shared()) return factors.front();
   const std::vector<double> all = rows_of_A.gather_nodes(numbers, own.data());
   factors.clear();
   for (const Index rows : rows_of_A.columns_of_nodes()) {

@@ -11,7 +11,7 @@ namespace metaspan {
 /// all, so that all of them stop before the same round. While other processes wait for an exchange,
 /// no process may stop by itself; hence a sharded run polls its token here alone.
 inline bool agree(const Shard& shard, bool fine, Cancel* cancel) {
-  if (!shard.are_shared()) return fine;
+  if (!shard.is_shared()) return fine;
   if (cancel != nullptr) cancel->poll();
   const bool stops = cancel != nullptr && cancel->requested();
   double faults[] = {fine ? 0.0 : 1.0, stops ? 1.0 : 0.0};
