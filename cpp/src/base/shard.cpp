@@ -11,7 +11,7 @@ namespace {
 // have kLongLeaf columns: short leaves let few processes share a small d, and long leaves let a
 // sweep spend its time within pieces.
 constexpr int kFewLevels = 2, kMostLevels = 10;
-constexpr Index kShortLeaf = 512, kLongLeaf = 4096;
+constexpr Index kShortLeaf = 2048, kLongLeaf = 4096;
 
 /// Returns the level of the leaves of d columns, which have 2^level of them.
 int leaf_level_of(Index units) {

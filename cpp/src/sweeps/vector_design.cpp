@@ -388,10 +388,13 @@ template <class XScalar>
 void VectorDesign<XScalar>::pass(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
   if (set.is_sparse()) return pass_entries(task);
-  const auto number = static_cast<Index>(sizeof(XScalar));
-  const Index most = set.is_made() ? scratch_.made_out_
-                                   : rows_at_a_time(number * round_.shard->d(), round_.in_float32,
-                                                    round_.shard->ranks(), task.threads);
+  const Index whole_row = static_cast<Index>(sizeof(XScalar)) * round_.shard->d();
+  const auto most_rows = [&] {
+    if (set.is_made()) return scratch_.made_out_;
+    if (set.m * whole_row <= kNearestBytes) return set.m;
+    return rows_at_a_time(whole_row, round_.in_float32, round_.shard->ranks(), task.threads);
+  };
+  const Index most = most_rows();
   Rows rows = rows_of(task, 0, std::min(most, set.m));
   each_piece(task.threads, [&](Index first, Index columns, Index piece) {
     times_piece(task, rows, first, columns, piece);
