@@ -10,6 +10,7 @@
 #include "convert.hpp"
 #include "device_array.hpp"
 #include "metaspan/algebra/method.hpp"
+#include "metaspan/sweeps/leaf_copies.hpp"
 #include "python_store.hpp"
 
 namespace metaspan::bind {
@@ -166,11 +167,12 @@ inline bool holds_doubles(const py::object& y) {
   return is_double(sets.front());
 }
 
-/// Converted data, and the store of X if X is not in memory.
+/// Converted data, the store of X if X is not in memory, and copies to which sets refer.
 template <class Scalar>
 struct Data {
   TaskSet<Scalar> tasks;
   std::unique_ptr<Store<Scalar>> store;
+  LeafCopies<Scalar> copies;  // of sparse sets whose columns are shared
 };
 
 /// Converts a CoreData. If the CoreData has a reader, X_in and X_out are None, and the reader
@@ -178,7 +180,7 @@ struct Data {
 /// arrays hold the d columns of this process.
 template <class Scalar>
 Data<Scalar> as_data(const py::object& data, Index d) {
-  Data<Scalar> converted{{d, {}, {}}, nullptr};
+  Data<Scalar> converted{{d, {}, {}}, nullptr, {}};
   TaskSet<Scalar>& tasks = converted.tasks;
   const py::object reader = data.attr("reader");
   const py::object y_in = data.attr("y_in"), y_out = data.attr("y_out");
@@ -207,6 +209,7 @@ Data<Scalar> as_data(const py::object& data, Index d) {
           "inner and outer sets must be equal in number, at least one");
   require(!has_outer || tasks.inner.front().is_sparse() == tasks.outer.front().is_sparse(),
           "all sets must be sparse, or none");
+  if (tasks.is_sparse() && tasks.shared != nullptr) converted.copies = copy_by_leaves(tasks);
   return converted;
 }
 

@@ -133,7 +133,8 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
   run->hold(batch, data);
   TaskSet<XScalar>& tasks = run->data.tasks;
   require(n > 0 && n <= tasks.size(), "n must be at most the number of tasks");
-  require(!copies || (tasks.is_sparse() && route == "gram"), "copies are of sparse sets");
+  require(!copies || (tasks.is_sparse() && route == "gram" && tasks.shared == nullptr),
+          "copies by bands are of sparse sets that are not shared");
   state.memory.require_fit(method, state.B, dual);  // compares types, for which it needs the lock
   interruptible([&](Cancel* cancel) {
     if (dual) run->gram = make_dual_gram(tasks, inner_products_of(method), threads, cancel);

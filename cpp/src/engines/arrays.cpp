@@ -250,6 +250,7 @@ template <class XScalar>
 bool by_vectors(const Method& method, const TaskSet<XScalar>& tasks, Index k) {
   if (method.adapt_B || method.solves_head) return false;
   if (!tasks.is_sparse()) return method.inner_steps == 1;
+  if (tasks.shared != nullptr) return false;  // no process knows the entries of the others
   Index entries = 0;
   for (const auto& set : tasks.inner) entries += set.entries();
   const Index J = method.inner_steps, of_B = tasks.size() * (k + kVectors) * tasks.d;

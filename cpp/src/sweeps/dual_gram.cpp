@@ -6,6 +6,7 @@
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/data/blocks.hpp"
+#include "metaspan/sweeps/leaf_copies.hpp"
 #include "metaspan/sweeps/sparse_gram.hpp"
 
 namespace metaspan {
@@ -224,13 +225,17 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
   const Shard shard = tasks.shard();
   const Shard::Pieces leaves = shard.leaves();
   const auto add_leaf = [&](Index leaf, Mat& G) {
+    if (tasks.is_sparse()) {
+      const Rows<XScalar> in_leaf(tasks_in_leaf(tasks, leaf));
+      return add_sparse_products(in_leaf, leaves.size(leaf), pairs, threads, cancel, G);
+    }
     add_dense_products(tasks, rows, blocks, pairs, leaves.begin(leaf), leaves.begin(leaf + 1),
                        threads, cancel, G);
   };
-  if (tasks.is_sparse()) {
-    add_sparse_products(rows, tasks.d, pairs, threads, cancel, gram.G);
-  } else if (shard.is_shared()) {
+  if (shard.is_shared()) {
     add_shared_products(shard, add_leaf, gram.G);
+  } else if (tasks.is_sparse()) {
+    add_sparse_products(rows, tasks.d, pairs, threads, cancel, gram.G);
   } else {
     add_dense_products(tasks, rows, blocks, pairs, 0, tasks.d, threads, cancel, gram.G);
   }

@@ -6,6 +6,7 @@
 
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
+#include "metaspan/sweeps/leaf_copies.hpp"
 #include "metaspan/sweeps/sparse_sweeps.hpp"
 #include "metaspan/sweeps/term_tile.hpp"
 #include "sweep.hpp"
@@ -257,6 +258,52 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
   }
 }
 
+/// Makes the first sweep over sparse tasks whose columns are shared. The products of each leaf are
+/// computed one after the other, each by all threads, and added in the order of the tree.
+template <class XScalar, class BScalar>
+void shared_sparse_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
+                         const TaskSelection& taken, GramsNeeded needed, const Shard& shard,
+                         int threads, Cancel* cancel, std::vector<TaskProducts>& products) {
+  const auto n = static_cast<std::size_t>(taken.n);
+  const auto sweep = [&](auto&& self, Index first, Index count, std::vector<TaskProducts>& sum) {
+    sum.resize(std::max(sum.size(), n));
+    if (count == 1) {
+      const TaskSet<XScalar> part = tasks_in_leaf(tasks, first);
+      const BScalar* rows = B + tasks.in(0).leaves->begin(first) * k;
+      return sparse_first_sweep(rows, k, part, taken, needed, threads, cancel, sum);
+    }
+    std::vector<TaskProducts> right;
+    self(self, first, count / 2, sum);
+    self(self, first + count / 2, count / 2, right);
+    for (std::size_t i = 0; i < n; ++i) add(sum[i], right[i]);
+  };
+  const std::vector<Shard::Node> nodes = shard.nodes(shard.leaves());
+  std::vector<std::vector<TaskProducts>> others(nodes.size() - 1);
+  std::vector<std::vector<TaskProducts*>> sums(nodes.size());
+  for (std::size_t node = 0; node < nodes.size(); ++node) {
+    std::vector<TaskProducts>& sum = node == 0 ? products : others[node - 1];
+    sweep(sweep, nodes[node].begin, nodes[node].end - nodes[node].begin, sum);
+    for (std::size_t i = 0; i < n; ++i) sums[node].push_back(&sum[i]);
+  }
+  exchange_products(shard, sums, k, products);
+}
+
+/// Makes the second sweep over sparse sets whose columns are shared, leaf by leaf.
+template <class XScalar, class BScalar>
+void sweep_leaves_of_parts(const std::vector<Part<XScalar>>& parts, Index k, const BScalar* start,
+                           BScalar* out, int threads, Cancel* cancel) {
+  const LeafRows<XScalar>& cut = *parts.front().set->leaves;
+  for (Index leaf = 0; leaf < cut.count(); ++leaf) {
+    std::vector<Samples<XScalar>> sets;
+    for (const auto& part : parts) sets.push_back(part.set->in_leaf(leaf));
+    std::vector<Part<XScalar>> in_leaf;
+    for (std::size_t p = 0; p < parts.size(); ++p) in_leaf.push_back({&sets[p], parts[p].C});
+    const Index at = cut.begin(leaf) * k;
+    sparse_second_sweep(in_leaf, cut.size(leaf), k, start == nullptr ? nullptr : start + at,
+                        out + at, threads, cancel);
+  }
+}
+
 }  // namespace
 
 /// Returns how many leaves a thread sweeps together, a power of two: all leaves of the shard,
@@ -286,6 +333,9 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                  Cancel* cancel, std::vector<TaskProducts>& products) {
   const Index n = taken.n;
   if (static_cast<Index>(products.size()) < n) products.resize(static_cast<std::size_t>(n));
+  if (tasks.is_sparse() && shard.is_shared()) {
+    return shared_sparse_sweep(B, k, tasks, taken, needed, shard, threads, cancel, products);
+  }
   if (tasks.is_sparse()) {
     return sparse_first_sweep(B, k, tasks, taken, needed, threads, cancel, products);
   }
@@ -364,6 +414,9 @@ std::vector<TaskProducts> features_of_all(const BScalar* B, Index k, const TaskS
 template <class XScalar, class BScalar>
 void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, const BScalar* start,
                   BScalar* out, int threads, Cancel* cancel) {
+  if (!parts.empty() && parts.front().set->leaves != nullptr) {
+    return sweep_leaves_of_parts(parts, k, start, out, threads, cancel);
+  }
   if (!parts.empty() && parts.front().set->is_sparse()) {
     return sparse_second_sweep(parts, d, k, start, out, threads, cancel);
   }

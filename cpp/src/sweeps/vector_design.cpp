@@ -103,7 +103,8 @@ VectorDesign<XScalar>::Scratch::Scratch(const Method& method, bool features, Ind
   const Index most_m = std::max(all.most_in(), all.most_out());
   const Index rows =
       features ? std::max(most_m, k * std::min(kFeatureRows, all.most_in())) : most_m;
-  const Index part = all.is_sparse() ? k : std::max(rows, k);
+  const bool whole_rows = all.is_sparse() && all.in(0).leaves == nullptr;
+  const Index part = whole_rows ? k : std::max(rows, k);
   tasks_ = tasks;
   parts_.resize(static_cast<std::size_t>(tasks * all.shard().pieces(kVectorPiece).count * part));
   residuals_.resize(static_cast<std::size_t>(width * most_m));
@@ -445,6 +446,7 @@ void VectorDesign<XScalar>::end_times(const Pass& task, const Rows& rows, Index 
 template <class XScalar>
 void VectorDesign<XScalar>::pass_entries(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
+  if (set.leaves != nullptr) return pass_leaves(task);
   const SparseRows<XScalar>& X = set.sparse();
   const bool share = task.threads > 1 && set.bytes(round_.d) > kFarBytes / 4;
   const int threads = share ? task.threads : 1;
@@ -468,6 +470,30 @@ void VectorDesign<XScalar>::pass_entries(const Pass& task) {
                               task.scaled + begin, task.v + first);
     });
   }
+}
+
+/// Makes a pass over a sparse set whose columns are shared: X u of each leaf, the sums over all
+/// leaves by an exchange, and X^T r of each leaf. Threads divide the leaves.
+template <class XScalar>
+void VectorDesign<XScalar>::pass_leaves(const Pass& task) {
+  const Samples<XScalar>& set = *task.set;
+  const LeafRows<XScalar>& cut = *set.leaves;
+  parallel_for(task.threads, cut.count(), round_.cancel, [&](Index leaf, int) {
+    const SparseRows<XScalar> X = cut.rows(leaf);
+    kernels::sparse_times(set.m, X.starts, X.columns, X.values, task.u + cut.begin(leaf),
+                          task.parts + leaf * set.m);
+  });
+  throw_if_requested(round_.cancel);
+  round_.shard->sum(round_.shard->leaves(), set.m, task.parts, task.r);
+  residuals(task, 0, set.m, nullptr);
+  if (task.v == nullptr) return;
+  parallel_for(task.threads, cut.count(), round_.cancel, [&](Index leaf, int) {
+    const SparseRows<XScalar> X = cut.rows(leaf);
+    double* v = task.v + cut.begin(leaf);
+    std::fill_n(v, cut.size(leaf), 0.0);
+    kernels::sparse_combine(set.m, X.starts, X.columns, X.values, 0, cut.size(leaf), task.scaled,
+                            v);
+  });
 }
 
 /// Computes Z = X B of the inner sets, (5). Each set is read once, one block of rows at a time. If

@@ -71,7 +71,7 @@ class Shard {
   /// `most` columns, where `most` >= kUnit.
   Pieces pieces(Index most) const;
   /// Returns the leaves of this process.
-  Pieces leaves() const { return pieces(d_ > kUnit ? d_ : kUnit); }
+  Pieces leaves() const { return pieces(kUnit * units_); }
 
   /// Nodes of this process in the order of their columns: ranges of pieces.
   struct Node {

@@ -31,19 +31,23 @@ inline double block_bytes(Index d, Index k, Index B_number_bytes) {
 }
 
 /// Splits the tasks of a round into blocks of at most `most` tasks. The split depends on shapes
-/// alone, so data in a store and data in memory give the same bits.
+/// alone, so data in a store and data in memory give the same bits. It counts the columns of all
+/// processes; of sparse sets, whose entries no process knows all, no bytes are limited if other
+/// processes hold columns.
 template <class BScalar, class XScalar>
 std::vector<Block> blocks_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken, Index k,
                              Index most) {
   constexpr auto kNumber = static_cast<Index>(sizeof(BScalar));
-  const bool limited = are_limited(tasks.is_stored(), kNumber);
-  const double room = block_bytes(tasks.d, k, kNumber);
+  const Index d = tasks.all_columns();
+  const bool limited =
+      are_limited(tasks.is_stored(), kNumber) && !(tasks.is_sparse() && tasks.shared != nullptr);
+  const double room = block_bytes(d, k, kNumber);
   std::vector<Block> blocks;
   Index bytes = 0;
   for (Index i = 0; i < taken.n; ++i) {
     const Index task = taken[i];
     const bool twice = !tasks.outer.empty() && !tasks.shares(task);
-    const Index more = tasks.in(task).bytes(tasks.d) + (twice ? tasks.out(task).bytes(tasks.d) : 0);
+    const Index more = tasks.in(task).bytes(d) + (twice ? tasks.out(task).bytes(d) : 0);
     const bool full = blocks.empty() || blocks.back().count == most;
     if (full || (limited && static_cast<double>(bytes + more) > room)) {
       blocks.push_back({i, 0});

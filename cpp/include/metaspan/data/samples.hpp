@@ -44,6 +44,23 @@ struct BandedRows {
   std::vector<Scalar> values;          // of the entries
 };
 
+/// A copy of a sparse set (m, d) that is cut at the leaves of a Shard: for each leaf of this
+/// process, the entries of the rows in its columns, which count from the first column of the leaf.
+template <class Scalar>
+struct LeafRows {
+  std::vector<Index> begins;                      // (leaves + 1,)  columns at which leaves begin
+  std::vector<std::vector<std::int64_t>> starts;  // (leaves, m + 1)
+  std::vector<std::int32_t> columns;              // of the entries
+  std::vector<Scalar> values;                     // of the entries
+
+  Index count() const { return static_cast<Index>(starts.size()); }
+  Index begin(Index leaf) const { return begins[static_cast<std::size_t>(leaf)]; }
+  Index size(Index leaf) const { return begin(leaf + 1) - begin(leaf); }
+  SparseRows<Scalar> rows(Index leaf) const {
+    return {starts[static_cast<std::size_t>(leaf)].data(), columns.data(), values.data()};
+  }
+};
+
 /// Rows of X that are generated from a FeatureLaw when a sweep needs them, (12). In y such a set
 /// stores only the noise; the rest of a response is computed from the generated row.
 struct MadeRows {
@@ -80,6 +97,7 @@ struct Samples {
   const Scalar* y;  // (m,)
   Index m;
   const BandedRows<Scalar>* banded = nullptr;  // a copy of sparse rows, or null
+  const LeafRows<Scalar>* leaves = nullptr;    // a copy of sparse rows in a sharded run, or null
 
   template <class Rows>
   bool has() const {
@@ -101,6 +119,9 @@ struct Samples {
     if (!is_sparse()) return number * m * d;
     return (number + static_cast<Index>(sizeof(std::int32_t))) * entries();
   }
+
+  /// Returns the part of a sparse set in the columns of a leaf.
+  Samples in_leaf(Index leaf) const { return {leaves->rows(leaf), y, m}; }
 
   bool operator==(const Samples& other) const {
     if (y != other.y || m != other.m || rows.index() != other.rows.index()) return false;
@@ -138,6 +159,8 @@ struct TaskSet {
 
   /// Returns the columns of this process among those of all processes.
   Shard shard() const { return shared == nullptr ? Shard(d) : *shared; }
+  /// Returns the number of columns of all processes.
+  Index all_columns() const { return shared == nullptr ? d : shared->d(); }
   Index size() const { return static_cast<Index>(inner.size()); }
   const Samples<Scalar>& in(Index i) const { return inner[static_cast<std::size_t>(i)]; }
   const Samples<Scalar>& out(Index i) const { return outer[static_cast<std::size_t>(i)]; }

@@ -36,7 +36,7 @@ struct RowMaker {
   Index d;
   const double* roots = nullptr;  // square roots of a diagonal covariance, from column `offset` on;
                                   // null: I
-  Index offset = 0;  // column among all d of the first column of this process, even
+  Index offset = 0;               // column among all d of the first column of this process, even
 
   /// Writes columns [first, first + columns) of a row, with `first` even, before multiplication by
   /// the radius. Returns the sum of the squares of the Gaussian entries in these columns if the law

@@ -79,8 +79,9 @@ class VectorDesign {
     std::unique_ptr<double[]> vectors_;  // (inner slots, tasks, d)
     std::unique_ptr<double[]> U_;        // (tasks, d)  B V + terms
     std::vector<double> features_;       // (slots, k, width)
-    // The last axis of parts_ has k elements if X is sparse, and otherwise max(m, k). If `features`
-    // is true, the last axis has at least k times as many elements as a block of Z has rows.
+    // The last axis of parts_ has k elements if X is sparse and not shared, and otherwise max(m,
+    // k). If `features` is true, the last axis has at least k times as many elements as a block of
+    // Z has rows.
     std::vector<double> parts_;         // (tasks, pieces, elements)  sums of the pieces
     std::vector<double> residuals_;     // (tasks, m)  r
     std::vector<double> scaled_;        // (slots + 1, tasks, m), or (tasks, m) without features:
@@ -160,6 +161,7 @@ class VectorDesign {
   /// Make one pass over a dense set, or over the entries of a sparse set.
   void pass(const Pass& task);
   void pass_entries(const Pass& task);
+  void pass_leaves(const Pass& task);
   /// Turns X u into normalised residuals, and scales them for X^T r.
   void residuals(const Pass& task, Index begin, Index count, const double* radii);
   /// Returns rows of a set: rows of an array, rows held from an earlier pass, or rows from make().
