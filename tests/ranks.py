@@ -6,7 +6,7 @@ import numpy as np
 
 from metaspan._load import core
 
-TIMEOUT = 60  # seconds after which a rank stops waiting for the others
+TIMEOUT = 30  # seconds after which a rank stops waiting for the others
 
 
 class Meeting:
@@ -50,14 +50,15 @@ def run_ranks(d, ranks, body):
     If a rank raises an exception, the others stop waiting for it, and the exception is raised here.
     """
     meeting = Meeting(ranks)
-    results, failures = [None] * ranks, []
+    results, failures, lonely = [None] * ranks, [], []
 
     def run(rank):
         try:
             results[rank] = body(core.Shard(d, rank, ranks, Exchange(rank, meeting)))
+        except threading.BrokenBarrierError as failure:
+            lonely.append(failure)
         except BaseException as failure:
-            if not isinstance(failure, threading.BrokenBarrierError):
-                failures.append(failure)
+            failures.append(failure)
             meeting.barrier.abort()
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in range(ranks)]
@@ -65,8 +66,8 @@ def run_ranks(d, ranks, body):
         thread.start()
     for thread in threads:
         thread.join()
-    if failures:
-        raise failures[0]
+    for failure in failures + lonely:
+        raise failure
     assert len(set(meeting.calls)) == 1, "all ranks make the same exchanges"
     return results
 
