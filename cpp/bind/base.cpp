@@ -1,4 +1,5 @@
-// Bindings of base: the build, the CPUs of this process, the thread pool, and shards of the columns of X.
+// Bindings of base: the build, the CPUs of this process, the thread pool, and shards of the columns
+// of X.
 #include "bind.hpp"
 #include "convert.hpp"
 #include "metaspan/base/parallel.hpp"
@@ -46,12 +47,12 @@ void bind_base(py::module_& module) {
             require(parts.ndim() == 2 && parts.shape(0) == pieces.count,
                     "parts must be (pieces, count)");
             const Index count = parts.shape(1);
-            std::vector<double> own(parts.data(), parts.data() + parts.size());
+            std::vector<double> numbers(parts.data(), parts.data() + parts.size());
             Array out(count);
             double* result = out.mutable_data();
             {
               const Unlocked unlocked;
-              shard.sum(pieces, count, own.data(), result);
+              shard.sum(pieces, count, numbers.data(), result);
             }
             return out;
           },

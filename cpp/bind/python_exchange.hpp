@@ -14,17 +14,17 @@ class PythonExchange final : public Exchange {
  public:
   explicit PythonExchange(py::object exchange) : exchange_(std::move(exchange)) {}
 
-  void gather(const double* own, const std::vector<Index>& counts, double* all) override {
+  void gather(const double* numbers, const std::vector<Index>& counts, double* all) override {
     const Locked lock;
     const Index sent = exchange_.attr("rank").cast<Index>();
-    call(exchange_.attr("gather"), view(own, counts[static_cast<std::size_t>(sent)]), counts,
+    call(exchange_.attr("gather"), view(numbers, counts[static_cast<std::size_t>(sent)]), counts,
          view(all, sum_of(counts)));
   }
 
-  void swap(const double* own, const std::vector<Index>& sent, const std::vector<Index>& received,
-            double* out) override {
+  void swap(const double* numbers, const std::vector<Index>& sent,
+            const std::vector<Index>& received, double* out) override {
     const Locked lock;
-    call(exchange_.attr("swap"), view(own, sum_of(sent)), sent, received,
+    call(exchange_.attr("swap"), view(numbers, sum_of(sent)), sent, received,
          view(out, sum_of(received)));
   }
 

@@ -8,7 +8,7 @@ import pytest
 from metaspan._load import core
 from ranks import rows_of, run_ranks
 
-SIZES = (700, 2048, 5000, 40_000)
+SIZES = (700, 5000, 9001, 40_000)  # of 1, 2, 4 and 8 leaves
 RANKS = (1, 2, 3, 4, 5, 7)
 EPS = np.finfo(np.float64).eps
 
@@ -172,12 +172,13 @@ def test_haar_frames_have_the_bits_of_one_process(k, p, d, ranks):
         assert abs(off.T @ Q).max() < 1e-14
 
 
-def test_a_frame_of_more_columns_than_a_leaf_has_rows():
-    d, k = 2048, 600
-    Q = core.haar(2, 0, core.STREAM_START, d, k, None, 1)
-    parts = run_ranks(d, 4, lambda shard: core.haar(2, 0, core.STREAM_START, d, k, None, 1, shard))
-    assert same(joined(parts), Q)
-    assert abs(Q.T @ Q - np.eye(k)).max() < 1e-13
+def test_a_wide_matrix_has_the_r_factor_of_one_process():
+    B = np.random.default_rng(3).standard_normal((300, 400))
+    S = core.r_factor(B, 1)
+    assert S.shape == B.shape
+    np.testing.assert_allclose(S.T @ S, B.T @ B, atol=1e-11)
+    for found in run_ranks(300, 1, lambda shard: core.r_factor(B, 1, shard)):
+        assert same(found, S)
 
 
 @pytest.mark.parametrize(

@@ -131,9 +131,9 @@ void Shard::sum(const Pieces& pieces, Index count, double* parts, double* out) c
 }
 
 /// Without other processes there is one node, whose sum is the result. Otherwise few numbers are
-/// sent to all processes, each of which adds them. Of many numbers every process adds a part and
-/// sends the sums to the others, so that it sends about 2 count numbers, however many processes
-/// there are. Both ways give the same bits.
+/// sent to all processes, each of which adds them. If there are many numbers, every process adds a
+/// part of them and sends the sums to the others, so that it sends about 2 count numbers, however
+/// many processes there are. Both ways give the same bits.
 void Shard::sum_nodes(Index count, const double* sums, double* out) const {
   if (!is_shared()) {
     if (out != sums) std::copy_n(sums, count, out);
@@ -154,31 +154,31 @@ void Shard::sum_nodes(Index count, const double* sums, double* out) const {
   }
   // Process r adds numbers [edges[r], edges[r + 1]) of the nodes.
   const auto at = [&](Index r) { return count * r / ranks_; };
-  const Index own_nodes = nodes_of_[static_cast<std::size_t>(rank_)];
-  const Index begin = at(rank_), own = at(rank_ + 1) - begin;
+  const Index nodes_here = nodes_of_[static_cast<std::size_t>(rank_)];
+  const Index begin = at(rank_), here = at(rank_ + 1) - begin;
   std::vector<Index> sent, received, counts;
-  std::vector<double> packed(static_cast<std::size_t>(own_nodes * count));
+  std::vector<double> packed(static_cast<std::size_t>(nodes_here * count));
   double* to = packed.data();
   for (Index r = 0; r < ranks_; ++r) {
     counts.push_back(at(r + 1) - at(r));
-    sent.push_back(own_nodes * counts.back());
-    received.push_back(nodes_of_[static_cast<std::size_t>(r)] * own);
-    for (Index n = 0; n < own_nodes; ++n) {
+    sent.push_back(nodes_here * counts.back());
+    received.push_back(nodes_of_[static_cast<std::size_t>(r)] * here);
+    for (Index n = 0; n < nodes_here; ++n) {
       to = std::copy_n(sums + n * count + at(r), counts.back(), to);
     }
   }
-  std::vector<double> blocks(node_sizes_.size() * static_cast<std::size_t>(own));
+  std::vector<double> blocks(node_sizes_.size() * static_cast<std::size_t>(here));
   exchange_->swap(packed.data(), sent, received, blocks.data());
-  std::vector<double> mine(static_cast<std::size_t>(own));
-  add_all(blocks, own, mine.data());
+  std::vector<double> mine(static_cast<std::size_t>(here));
+  add_all(blocks, here, mine.data());
   exchange_->gather(mine.data(), counts, out);
 }
 
-std::vector<double> Shard::gather_nodes(Index count, const double* own) const {
+std::vector<double> Shard::gather_nodes(Index count, const double* blocks) const {
   std::vector<Index> counts;
   for (const Index nodes : nodes_of_) counts.push_back(nodes * count);
   std::vector<double> all(node_sizes_.size() * static_cast<std::size_t>(count));
-  gather(own, counts, all.data());
+  gather(blocks, counts, all.data());
   return all;
 }
 
@@ -194,9 +194,9 @@ std::vector<Index> Shard::columns_of_nodes() const {
   return columns;
 }
 
-double Shard::largest(double own) const {
-  largest(1, &own);
-  return own;
+double Shard::largest(double number) const {
+  largest(1, &number);
+  return number;
 }
 
 void Shard::largest(Index count, double* numbers) const {
@@ -211,9 +211,9 @@ void Shard::largest(Index count, double* numbers) const {
   }
 }
 
-void Shard::gather(const double* own, const std::vector<Index>& counts, double* all) const {
-  if (is_shared()) return exchange_->gather(own, counts, all);
-  std::copy_n(own, counts.front(), all);
+void Shard::gather(const double* numbers, const std::vector<Index>& counts, double* all) const {
+  if (is_shared()) return exchange_->gather(numbers, counts, all);
+  std::copy_n(numbers, counts.front(), all);
 }
 
 }  // namespace metaspan

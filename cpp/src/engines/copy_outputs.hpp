@@ -2,6 +2,7 @@
 #pragma once
 
 #include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/data/round_outputs.hpp"
 #include "metaspan/data/samples.hpp"
 #include "metaspan/geometry/metrics.hpp"
 #include "metaspan/random/round_choice.hpp"

@@ -261,16 +261,16 @@ Mat r_factor(ConstMat A, int threads, const Shard* shard) {
   };
   // The R-factor of n rows has min(n, q) rows; in an exchange it is followed by zeros.
   const Index q = A.cols(), numbers = std::min(rows_of_A.d(), q) * q;
-  std::vector<double> own;
+  std::vector<double> blocks;
   for (const auto& [begin, end] : rows_of_A.nodes(panels)) {
     Mat* const node = factors.data() + begin;
     add_in_tree(std::vector<Index>(static_cast<std::size_t>(end - begin), 1),
                 [&](std::size_t i, std::size_t j) { merge(node[i], node[j]); });
-    own.insert(own.end(), node->data(), node->data() + node->size());
-    own.resize(own.size() + static_cast<std::size_t>(numbers - node->size()));
+    blocks.insert(blocks.end(), node->data(), node->data() + node->size());
+    blocks.resize(blocks.size() + static_cast<std::size_t>(numbers - node->size()));
   }
   if (!rows_of_A.is_shared()) return factors.front();
-  const std::vector<double> all = rows_of_A.gather_nodes(numbers, own.data());
+  const std::vector<double> all = rows_of_A.gather_nodes(numbers, blocks.data());
   factors.clear();
   for (const Index rows : rows_of_A.columns_of_nodes()) {
     const auto before = static_cast<Index>(factors.size());

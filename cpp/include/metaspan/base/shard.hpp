@@ -15,12 +15,12 @@ namespace metaspan {
 class Exchange {
  public:
   virtual ~Exchange() = default;
-  /// Sends `own` to every process. Writes counts[r] numbers of each process r to `all`, in the
+  /// Sends `numbers` to every process. Writes counts[r] numbers of each process r to `all`, in the
   /// order of the processes.
-  virtual void gather(const double* own, const std::vector<Index>& counts, double* all) = 0;
-  /// Sends sent[r] numbers of `own` to each process r, and writes the received[r] numbers that
+  virtual void gather(const double* numbers, const std::vector<Index>& counts, double* all) = 0;
+  /// Sends sent[r] numbers of `numbers` to each process r, and writes the received[r] numbers that
   /// process r has sent to `out`, both in the order of the processes.
-  virtual void swap(const double* own, const std::vector<Index>& sent,
+  virtual void swap(const double* numbers, const std::vector<Index>& sent,
                     const std::vector<Index>& received, double* out) = 0;
 };
 
@@ -88,8 +88,8 @@ class Shard {
   void sum_nodes(Index count, const double* sums, double* out) const;
 
   /// Returns the blocks of `count` numbers of all nodes of all processes, in the order of their
-  /// columns, (all nodes, count). `own` has the blocks of the nodes of this process.
-  std::vector<double> gather_nodes(Index count, const double* own) const;
+  /// columns, (all nodes, count). `blocks` has those of the nodes of this process.
+  std::vector<double> gather_nodes(Index count, const double* blocks) const;
   /// Returns the numbers of leaves of all nodes of all processes, in the order of their columns.
   const std::vector<Index>& sizes_of_nodes() const { return node_sizes_; }
 
@@ -97,11 +97,11 @@ class Shard {
   std::vector<Index> columns_of_nodes() const;
 
   /// Returns the largest of a number over all processes.
-  double largest(double own) const;
+  double largest(double number) const;
   /// Replaces each number by the largest over all processes.
   void largest(Index count, double* numbers) const;
   /// Sends numbers of this process to all; `counts` are numbers of each process.
-  void gather(const double* own, const std::vector<Index>& counts, double* all) const;
+  void gather(const double* numbers, const std::vector<Index>& counts, double* all) const;
 
  private:
   Index d_, rank_, ranks_, first_, size_;

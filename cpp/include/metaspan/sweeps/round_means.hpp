@@ -6,6 +6,7 @@
 
 #include "metaspan/algebra/dense_design.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/data/round_outputs.hpp"
 #include "metaspan/data/samples.hpp"
 
 namespace metaspan {

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "metaspan/algebra/method.hpp"
+#include "metaspan/data/round_outputs.hpp"
 #include "metaspan/sweeps/sweeps.hpp"
 
 namespace metaspan {
