@@ -36,6 +36,7 @@ PARTS = {
     "sampled-one": Part("bench_sampled", "rounds", 1),
     "sampled-two": Part("bench_sampled", "rounds", 2),
     "sampled-peers": Part("bench_sampled", "beside", 2),
+    "mpi": Part("bench_mpi", "run", 2),
     "neighbours": Part("bench_neighbours", "run", 2),
     "disk": Part("bench_disk", "run", 2),
     "estimators-arrays": Part("bench_estimator_sweeps", "arrays", 2),
