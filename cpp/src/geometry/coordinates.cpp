@@ -223,7 +223,9 @@ Mat inner_product(ConstMat A, ConstMat B, int threads, const Shard* shard) {
 /// Returns the R-factor of a small A, (min(rows, q), q). The signs of the rows of the R-factor are
 /// chosen so that its diagonal is positive, which makes the factorisation unique. Equation (17) and
 /// Haar-distributed frames need this unique R-factor.
-Mat small_r_factor(const Mat& A) {
+/// A is copied once, as the factorisation overwrites its copy. With two copies of a panel, the
+/// allocator of the C library would return their memory to the system after every panel.
+Mat small_r_factor(ConstMat A) {
   const Index r = std::min(A.rows(), A.cols());
   if (r == 0) return Mat(0, A.cols());
   // Householder reflections square the entries of a column. If the squares of any column could
@@ -233,7 +235,7 @@ Mat small_r_factor(const Mat& A) {
   const Vec most = A.cwiseAbs().colwise().maxCoeff();
   const bool scaled = (most.array() > 0 && (most.array() < 1e-100 || most.array() > 1e100)).any();
   const Vec length = scaled ? Vec(most.unaryExpr(&power_of_two)) : Vec::Ones(A.cols());
-  const auto qr = factor_qr(scaled ? Mat(A * length.cwiseInverse().asDiagonal()) : A);
+  const auto qr = scaled ? factor_qr(Mat(A * length.cwiseInverse().asDiagonal())) : factor_qr(A);
   Mat S = qr.matrixQR().topRows(r).triangularView<Eigen::Upper>();
   if (scaled) S *= length.asDiagonal();
   for (Index i = 0; i < r; ++i) {
@@ -241,6 +243,8 @@ Mat small_r_factor(const Mat& A) {
   }
   return S;
 }
+
+Mat small_r_factor(const Mat& A) { return small_r_factor(as_const(A)); }
 
 /// Returns the R-factor of a tall A (d, q), computed by the tree of QR factorisations known as
 /// TSQR. First every panel of rows is factored; then pairs of R-factors are stacked on top of each
@@ -252,7 +256,8 @@ Mat r_factor(ConstMat A, int threads, const Shard* shard) {
   const Shard::Pieces panels = rows_of_A.pieces(kPanelRows);
   std::vector<Mat> factors(static_cast<std::size_t>(panels.count));
   for_panels(rows_of_A, threads, [&](Index first, Index rows, Index panel) {
-    factors[static_cast<std::size_t>(panel)] = small_r_factor(A.middleRows(first, rows));
+    factors[static_cast<std::size_t>(panel)] =
+        small_r_factor(ConstMat(A.data() + first * A.cols(), rows, A.cols()));
   });
   const auto merge = [](Mat& upper, const Mat& lower) {
     Mat stacked(upper.rows() + lower.rows(), upper.cols());

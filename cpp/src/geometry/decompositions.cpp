@@ -10,6 +10,7 @@ namespace metaspan {
 /// orthogonal up to rounding errors even if the columns of A are nearly dependent, and the frames
 /// of (17) need such a Q.
 Eigen::HouseholderQR<Mat> factor_qr(const Mat& A) { return Eigen::HouseholderQR<Mat>(A); }
+Eigen::HouseholderQR<Mat> factor_qr(ConstMat A) { return Eigen::HouseholderQR<Mat>(A); }
 
 /// Computes A <- Q A for A (m, p) by applying the reflections of Q to A, without forming Q (m, m).
 void apply_Q(const Eigen::HouseholderQR<Mat>& qr, Mat& A) { A.applyOnTheLeft(qr.householderQ()); }

@@ -34,6 +34,7 @@ Mat inner_product(ConstMat A,  // (d, p)
 /// one thread and is meant for small A. Columns of very large or very small norm are scaled first,
 /// so that the squares of their entries neither overflow nor underflow.
 Mat small_r_factor(const Mat& A);  // (rows, q)
+Mat small_r_factor(ConstMat A);
 
 /// Returns the R-factor of A, (min(d, q), q), in O(d q^2), by a tree of QR factorisations of panels
 /// of rows, which d alone determines. The processes exchange R-factors.

@@ -14,6 +14,7 @@ namespace metaspan {
 
 /// Returns the factorisation A = Q S by Householder reflections.
 Eigen::HouseholderQR<Mat> factor_qr(const Mat& A);  // (m, n)
+Eigen::HouseholderQR<Mat> factor_qr(ConstMat A);
 
 /// Computes A <- Q A.
 void apply_Q(const Eigen::HouseholderQR<Mat>& qr,  // of an (m, n)
