@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "metaspan/base/parallel.hpp"
+#include "sparse.hpp"
+
 namespace metaspan {
 namespace {
 
@@ -64,9 +67,37 @@ TaskSet<Scalar> tasks_in_leaf(const TaskSet<Scalar>& tasks, Index leaf) {
   return part;
 }
 
-template LeafCopies<float> copy_by_leaves(TaskSet<float>&);
-template LeafCopies<double> copy_by_leaves(TaskSet<double>&);
-template TaskSet<float> tasks_in_leaf(const TaskSet<float>&, Index);
-template TaskSet<double> tasks_in_leaf(const TaskSet<double>&, Index);
+template <class Scalar>
+void times_leaves(const Samples<Scalar>& set, const double* u, double* parts, int threads) {
+  const LeafRows<Scalar>& cut = *set.leaves;
+  parallel_for(threads, cut.count(), [&](Index leaf, int) {
+    const SparseRows<Scalar> X = cut.rows(leaf);
+    kernels::sparse_times(set.m, X.starts, X.columns, X.values, u + cut.begin(leaf),
+                          parts + leaf * set.m);
+  });
+}
+
+/// Leaves are disjoint columns, so threads may take them in any order.
+template <class Scalar>
+void combine_leaves(const Samples<Scalar>& set, const double* r, double* v, int threads) {
+  const LeafRows<Scalar>& cut = *set.leaves;
+  parallel_for(threads, cut.count(), [&](Index leaf, int) {
+    const SparseRows<Scalar> X = cut.rows(leaf);
+    double* of_leaf = v + cut.begin(leaf);
+    std::fill_n(of_leaf, cut.size(leaf), 0.0);
+    kernels::sparse_combine(set.m, X.starts, X.columns, X.values, 0, cut.size(leaf), r, of_leaf);
+  });
+}
+
+// Instantiations for every type of X.
+template <class Scalar>
+struct LeafInstances {
+  static constexpr auto copy = &copy_by_leaves<Scalar>;
+  static constexpr auto part = &tasks_in_leaf<Scalar>;
+  static constexpr auto times = &times_leaves<Scalar>;
+  static constexpr auto combine = &combine_leaves<Scalar>;
+};
+template struct LeafInstances<float>;
+template struct LeafInstances<double>;
 
 }  // namespace metaspan

@@ -9,6 +9,7 @@
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/sweeps/bands.hpp"
+#include "metaspan/sweeps/leaf_copies.hpp"
 #include "sparse.hpp"
 #include "vector.hpp"
 
@@ -25,29 +26,6 @@ constexpr Index kCombinedColumns = 1024;
 
 /// Number of entries that are sampled to find the edges of the bands.
 constexpr Index kSampled = 1024;
-
-/// Returns how many rows of X, each of `whole_row` bytes over the columns of all processes, a pass
-/// multiplies by u before it multiplies the same rows by their residuals. The rows are used twice,
-/// for X u and for X^T r, and should still be in a cache at the second use. The cache is the L2
-/// cache if kRowsAtOnce rows fit in half of it, otherwise a thread's share of the L3 cache. Rows
-/// too long for any cache are read from memory twice. A thread that works alone takes fewer rows,
-/// of which the L1 cache holds a part. Threads that share a pass take more rows, since they wait
-/// for each other after every block of rows, and so do processes, which all take the same number. A
-/// number below kRowsAtOnce affects the last bits of X u, so it depends on whole rows; sums in
-/// single precision are over the rows of a block, so then no number depends on threads or
-/// processes.
-Index rows_at_a_time(Index whole_row, bool in_float32, Index ranks, int threads) {
-  const Index near = kNearBytes / whole_row / kRowsAtOnce;
-  for (Index rows = kRowsAtOnce; near == 0 && rows > 1; rows /= 2) {
-    if (rows * whole_row > kFarBytes) continue;
-    if (rows < kRowsAtOnce) return rows;
-    break;
-  }
-  const bool alone = ranks == 1 && threads == 1;
-  const Index room = alone && !in_float32 ? kNearestBytes : kNearBytes;
-  const Index row = in_float32 ? whole_row : ceil_div(whole_row, ranks);
-  return std::max(room / row / kRowsAtOnce * kRowsAtOnce, kRowsAtOnce);
-}
 
 /// Returns the edges of bands of columns with about the same number of entries in each, one band
 /// for each thread. The edges are quantiles of the columns of sampled entries. No sum depends on
@@ -103,8 +81,7 @@ VectorDesign<XScalar>::Scratch::Scratch(const Method& method, bool features, Ind
   const Index most_m = std::max(all.most_in(), all.most_out());
   const Index rows =
       features ? std::max(most_m, k * std::min(kFeatureRows, all.most_in())) : most_m;
-  const bool whole_rows = all.is_sparse() && all.in(0).leaves == nullptr;
-  const Index part = whole_rows ? k : std::max(rows, k);
+  const Index part = std::max(rows, k);
   tasks_ = tasks;
   parts_.resize(static_cast<std::size_t>(tasks * all.shard().pieces(kVectorPiece).count * part));
   residuals_.resize(static_cast<std::size_t>(width * most_m));
@@ -473,27 +450,14 @@ void VectorDesign<XScalar>::pass_entries(const Pass& task) {
 }
 
 /// Makes a pass over a sparse set whose columns are shared: X u of each leaf, the sums over all
-/// leaves by an exchange, and X^T r of each leaf. Threads divide the leaves.
+/// leaves, and X^T r of each leaf.
 template <class XScalar>
 void VectorDesign<XScalar>::pass_leaves(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
-  const LeafRows<XScalar>& cut = *set.leaves;
-  parallel_for(task.threads, cut.count(), round_.cancel, [&](Index leaf, int) {
-    const SparseRows<XScalar> X = cut.rows(leaf);
-    kernels::sparse_times(set.m, X.starts, X.columns, X.values, task.u + cut.begin(leaf),
-                          task.parts + leaf * set.m);
-  });
-  throw_if_requested(round_.cancel);
+  times_leaves(set, task.u, task.parts, task.threads);
   round_.shard->sum(round_.shard->leaves(), set.m, task.parts, task.r);
   residuals(task, 0, set.m, nullptr);
-  if (task.v == nullptr) return;
-  parallel_for(task.threads, cut.count(), round_.cancel, [&](Index leaf, int) {
-    const SparseRows<XScalar> X = cut.rows(leaf);
-    double* v = task.v + cut.begin(leaf);
-    std::fill_n(v, cut.size(leaf), 0.0);
-    kernels::sparse_combine(set.m, X.starts, X.columns, X.values, 0, cut.size(leaf), task.scaled,
-                            v);
-  });
+  if (task.v != nullptr) combine_leaves(set, task.scaled, task.v, task.threads);
 }
 
 /// Computes Z = X B of the inner sets, (5). Each set is read once, one block of rows at a time. If

@@ -80,6 +80,29 @@ Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool spar
   return side_by_side ? Sharing{threads, 1} : Sharing{1, threads};
 }
 
+/// Returns how many rows of X, each of `whole_row` bytes over the columns of all processes, a pass
+/// multiplies by u before it multiplies the same rows by their residuals. The rows are used twice,
+/// for X u and for X^T r, and should still be in a cache at the second use. The cache is the L2
+/// cache if kRowsAtOnce rows fit in half of it, otherwise a thread's share of the L3 cache. Rows
+/// too long for any cache are read from memory twice. A thread that works alone takes fewer rows,
+/// of which the L1 cache holds a part. Threads that share a pass take more rows, since they wait
+/// for each other after every block of rows, and so do processes, which all take the same number. A
+/// number below kRowsAtOnce affects the last bits of X u, so it depends on whole rows; sums in
+/// single precision are over the rows of a block, so then no number depends on threads or
+/// processes.
+Index rows_at_a_time(Index whole_row, bool in_float32, Index ranks, int threads) {
+  const Index near = kNearBytes / whole_row / kRowsAtOnce;
+  for (Index rows = kRowsAtOnce; near == 0 && rows > 1; rows /= 2) {
+    if (rows * whole_row > kFarBytes) continue;
+    if (rows < kRowsAtOnce) return rows;
+    break;
+  }
+  const bool alone = ranks == 1 && threads == 1;
+  const Index room = alone && !in_float32 ? kNearestBytes : kNearBytes;
+  const Index row = in_float32 ? whole_row : ceil_div(whole_row, ranks);
+  return std::max(room / row / kRowsAtOnce * kRowsAtOnce, kRowsAtOnce);
+}
+
 /// Returns how many rows of X a task holds when rows are generated, (12). If the algebra passes
 /// over an inner set more than once, and the whole inner sets of a panel fit in kMadeBytes, every
 /// inner set is generated once and kept. In all other cases each pass generates the rows again, in

@@ -34,9 +34,9 @@ struct RowMaker {
   FeatureLaw law;
   Key features, radii;  // streams of the entries and of the radii
   Index d;
-  const double* roots = nullptr;  // square roots of a diagonal covariance, from column `offset` on;
-                                  // null: I
-  Index offset = 0;               // column among all d of the first column of this process, even
+  const double* roots = nullptr;  // square roots of a diagonal covariance, those of the columns of
+                                  // this process; null: I
+  Index offset = 0;               // columns of the processes before this one, an even number
 
   /// Writes columns [first, first + columns) of a row, with `first` even, before multiplication by
   /// the radius. Returns the sum of the squares of the Gaussian entries in these columns if the law

@@ -22,4 +22,18 @@ LeafCopies<Scalar> copy_by_leaves(TaskSet<Scalar>& tasks);
 template <class Scalar>
 TaskSet<Scalar> tasks_in_leaf(const TaskSet<Scalar>& tasks, Index leaf);
 
+/// Computes X u for the columns of each leaf of a set that has a copy. Threads divide the leaves.
+template <class Scalar>
+void times_leaves(const Samples<Scalar>& set,
+                  const double* u,  // (d,)
+                  double* parts,    // (leaves, m) out
+                  int threads);
+
+/// Computes X^T r of a set that has a copy.
+template <class Scalar>
+void combine_leaves(const Samples<Scalar>& set,
+                    const double* r,  // (m,)
+                    double* v,        // (d,) out
+                    int threads);
+
 }  // namespace metaspan

@@ -21,10 +21,9 @@ namespace metaspan {
 /// products of the inner loop are computed from Z, (6). If the vectors X^T r of the inner slots are
 /// terms of grad_B, one more pass then computes all of these vectors together.
 ///
-/// Every sum over d is a Shard::sum() over pieces of at most kVectorPiece columns. Threads may
-/// divide the tasks, or the pieces, among them; they divide the pieces alone if other processes
-/// hold columns, since all processes must then take the tasks in the same order. A sum over a
-/// sparse row is not split; threads may divide the rows of X u and the columns of X^T r among them.
+/// Every sum over d is a Shard::sum() over pieces of at most kVectorPiece columns, or over whole
+/// sparse rows. Threads may divide tasks, pieces or rows among them; they do not divide tasks if
+/// other processes hold columns, since all processes must take the tasks in the same order.
 template <class XScalar>
 class VectorDesign {
  public:
@@ -64,13 +63,10 @@ class VectorDesign {
   /// Memory that panels of one shape use one after the other.
   class Scratch {
    public:
-    /// The scratch holds the vectors of the inner slots, with two exceptions: if the vectors are
-    /// terms of grad_B, they are rows of the panel, and if `features` is true, the vectors are not
-    /// needed.
+    /// The scratch holds the vectors of the inner slots unless they are terms of grad_B, which are
+    /// rows of the panel, or `features` is true, which needs none.
     Scratch(const Method& method, bool features, Index tasks, const TaskSet<XScalar>& all, Index k);
-    /// Allocates memory for generated rows: for whole inner sets if a round makes several passes
-    /// over inner sets (`again`) and whole inner sets fit, otherwise for a block of rows of each
-    /// set.
+    /// Allocates memory for generated rows, see held_rows().
     void make_room(Index tasks, const Shard& shard, Index most_in, bool again, bool in_blocks);
 
    private:
@@ -79,9 +75,7 @@ class VectorDesign {
     std::unique_ptr<double[]> vectors_;  // (inner slots, tasks, d)
     std::unique_ptr<double[]> U_;        // (tasks, d)  B V + terms
     std::vector<double> features_;       // (slots, k, width)
-    // The last axis of parts_ has k elements if X is sparse and not shared, and otherwise max(m,
-    // k). If `features` is true, the last axis has at least k times as many elements as a block of
-    // Z has rows.
+    // The last axis of parts_ has max(m, k) elements, or as many as a block of Z if that is more.
     std::vector<double> parts_;         // (tasks, pieces, elements)  sums of the pieces
     std::vector<double> residuals_;     // (tasks, m)  r
     std::vector<double> scaled_;        // (slots + 1, tasks, m), or (tasks, m) without features:
@@ -164,7 +158,7 @@ class VectorDesign {
   void pass_leaves(const Pass& task);
   /// Turns X u into normalised residuals, and scales them for X^T r.
   void residuals(const Pass& task, Index begin, Index count, const double* radii);
-  /// Returns rows of a set: rows of an array, rows held from an earlier pass, or rows from make().
+  /// Returns rows of a set: of an array, held from an earlier pass, or from make().
   Rows rows_of(const Pass& task, Index begin, Index count);
   void make(const Pass& task, Index begin, Index count, XScalar* out, double* radii);
   /// Compute one piece of columns of X u, or of v += X^T r, for a few rows.
@@ -172,8 +166,7 @@ class VectorDesign {
   void combine_piece(const Pass& task, const Rows& rows, Index begin, Index first, Index columns);
   void combine_and_times_piece(const Pass& task, const Rows& rows, const Rows& next, Index begin,
                                Index first, Index columns, Index piece);
-  /// Completes X u for a few rows: adds the sums of the pieces and computes the residuals of the
-  /// rows.
+  /// Completes X u for a few rows, and computes their residuals.
   void end_times(const Pass& task, const Rows& rows, Index begin);
   /// Computes B^T slot for features().
   void pull_features(int slot);
@@ -184,8 +177,7 @@ class VectorDesign {
   /// `backward` is true.
   template <class Body>
   void each_piece(int threads, Body&& body, bool backward = false);
-  /// Adds the sums of the pieces of all d columns, and overwrites them. parts_of() returns the
-  /// memory of the sums of the pieces for a task.
+  /// Adds the sums of the pieces, which parts_of() keeps for a task, and overwrites them.
   void sum_parts(double* parts, Index count, double* out) const {
     round_.shard->sum(round_.pieces, count, parts, out);
   }

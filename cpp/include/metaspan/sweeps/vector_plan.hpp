@@ -46,6 +46,10 @@ struct HeldRows {
   bool stay;  // the inner set is generated once a round
 };
 
+/// Returns how many rows of X a pass multiplies by u before it multiplies them by their residuals.
+Index rows_at_a_time(Index whole_row,  // bytes of a row over the columns of all processes
+                     bool in_float32, Index ranks, int threads);
+
 /// Returns how many generated rows are held: whole inner sets if a round makes several passes over
 /// inner sets (`again`) and whole inner sets fit, otherwise a block of rows of each set.
 HeldRows held_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool in_blocks);
