@@ -381,11 +381,15 @@ def finite(name: str, array: NDArray[Any], workers: int, hint: str = "") -> None
 
 def orthonormal(name: str, array: NDArray[Any], workers: int) -> None:
     """Raise ValueError unless the columns of an array are orthonormal up to rounding."""
-    deviation = core.deviation(array, workers)
-    if not deviation <= ORTHONORMAL_TOLERANCE[array.dtype]:
+    deviation(name, array.dtype, core.deviation(array, workers))
+
+
+def deviation(name: str, dtype: np.dtype[Any], largest: float) -> None:
+    """Raise ValueError unless the largest entry of |B^T B - I| is one of rounding."""
+    if not largest <= ORTHONORMAL_TOLERANCE[dtype]:
         raise ValueError(
             f"{name} must have orthonormal columns; the largest entry of |{name}^T {name} - I| is "
-            f"{deviation:.2g}: use np.linalg.qr({name})[0]"
+            f"{largest:.2g}: use np.linalg.qr({name})[0]"
         )
 
 

@@ -19,12 +19,15 @@ _raised: list[BaseException] = []  # exceptions of signal handlers in blocks of 
 
 
 @contextmanager
-def defer_interrupts() -> Iterator[None]:
-    """Defer all signal handlers until the block ends; outside the main thread, do nothing."""
+def defer_interrupts() -> Iterator[Callable[[], None]]:
+    """Defer all signal handlers until the block ends; outside the main thread, do nothing.
+
+    The block may call the handlers of the signals that have come by the function that it gets.
+    """
     deferred = _Deferred(_handlers())
     try:
         deferred.install()
-        yield
+        yield deferred.call_handlers
     finally:
         deferred.waiting = False
         try:
@@ -110,8 +113,9 @@ class _Deferred(_Replacement):
 
     def call_handlers(self) -> None:
         """Call the handlers of the recorded signals: all of them, even if one raises."""
+        came, self.came = self.came, {}
         with ExitStack() as calls:
-            for number, frame in self.came.items():
+            for number, frame in came.items():
                 calls.callback(self.handlers[number], number, frame)
 
 
