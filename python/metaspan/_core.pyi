@@ -18,6 +18,7 @@ from ._core_types import (
     CoreStep,
     DataSizes,
     DeviceCost,
+    Exchange,
     FeatureLaw,
     HeadLaw,
     HeadMoments,

@@ -2,12 +2,25 @@ r"""Types of the values that the compiled core takes and returns."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
+
+
+class Exchange(Protocol):
+    """What the core calls to send numbers between the processes of a sharded run."""
+
+    rank: int
+
+    def gather(self, numbers: F64, counts: Sequence[int], all: F64) -> None:
+        """Send `numbers` to all; write the counts[r] numbers of every process r to `all`."""
+
+    def swap(self, numbers: F64, sent: Sequence[int], received: Sequence[int], out: F64) -> None:
+        """Send sent[r] numbers to every process r, and write the received[r] of r to `out`."""
 
 
 class CoreStep(NamedTuple):

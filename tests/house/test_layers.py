@@ -29,6 +29,7 @@ ROOMS = (
     {"_load"},
     {"_device"},
     {"_support"},
+    {"sharding"},
     {"privacy"},
     {"outer_step"},
     {"method_bases"},
