@@ -47,12 +47,14 @@ from .runs.outcome import (
 from .runs.result import Result
 from .runs.result_file import load
 from .runs.train import train
+from .sharding.columns import shard
 from .solved_methods import AltGDmin, FedRep
 from .study import Study, StudyStatus, log_range, process_pool
-from .tasks.batch import BatchSummary, TaskBatch
+from .tasks.batch import TaskBatch
 from .tasks.features import StudentT
 from .tasks.heads import GaussianHeads, SphereHeads
 from .tasks.linear import LinearTasks
+from .tasks.summary import BatchSummary
 
 if TYPE_CHECKING:
     from .people.adapted import AdaptedModel as AdaptedModel
@@ -138,6 +140,7 @@ __all__ = [
     "principal_angles",
     "process_pool",
     "rank_test",
+    "shard",
     "show_config",
     "study",
     "subspace_distance",

@@ -20,7 +20,7 @@ from .estimators.on_arrays import ArraySamples
 from .estimators.solvers import least_squares_heads
 from .runs.outcome import NotConvergedWarning
 from .solved_methods import AltGDmin
-from .tasks.batch import TaskBatch
+from .tasks.batch import TaskBatch, require_whole
 from .tasks.linear import MAX_COUNT, LinearTasks
 
 STRATEGIES = ("l2", "l1", "uniform")
@@ -346,6 +346,7 @@ class _Pool:
 def _open_source(tasks: object, seed: int, threads: int) -> _Law | _Pool:
     """Check the source tasks."""
     if isinstance(tasks, TaskBatch):
+        require_whole(tasks, "active")
         return _Pool(tasks, threads)
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {check.show(tasks)}")
@@ -385,6 +386,7 @@ class _Target:
 def _open_target(target: object, source: _Law | _Pool, m_target: int | None, width: int) -> _Target:
     """Check the target; if it is given as a head, draw its samples."""
     if isinstance(target, TaskBatch):
+        require_whole(target, "active")
         if m_target is not None:
             raise ValueError(
                 f"m_target must be None for a target with samples; got {check.show(m_target)}"

@@ -18,7 +18,7 @@ from .methods import AverageRisk, Method
 from .metrics import principal_angles
 from .runs.result import Result
 from .runs.train import train
-from .tasks.batch import TaskBatch
+from .tasks.batch import TaskBatch, require_whole
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -95,6 +95,7 @@ def interval(
             "tasks are resampled from a TaskBatch, and this result holds "
             f"{type(batch).__name__}: repeat tasks from a distribution by trials="
         )
+    require_whole(batch, "interval")
     bases = _refits(result, batch, refit or _again(result), resamples, generator)
     B = _orthonormal(np.asarray(result._host_B, np.float64))
     if of == "angles":
@@ -224,4 +225,5 @@ def _check_held_out(on: TaskBatch | None) -> TaskBatch:
     """Return the held-out tasks; raise TypeError if they are missing."""
     if not isinstance(on, TaskBatch):
         raise TypeError(f"on must be a TaskBatch of held-out tasks; got {check.show(on)}")
+    require_whole(on, "interval")
     return on

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .._support import check
-from ..tasks.batch import BatchSummary, TaskBatch, counts_text
+from ..tasks.batch import TaskBatch
 from ..tasks.linear import MAX_COUNT, LinearTasks
+from ..tasks.summary import BatchSummary, counts_text
 
 
 class _Default(int):

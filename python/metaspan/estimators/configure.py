@@ -14,7 +14,7 @@ from ..config.devices import DEVICES
 from ..config.fit_config import FitConfig
 from ..config.options import DEFAULT_STOP, Stop
 from ..solved_methods import AltGDmin
-from ..tasks.batch import TaskBatch
+from ..tasks.batch import TaskBatch, require_whole
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from .estimator import Estimator
 from .names import algorithm_of, resolve_estimator
@@ -79,6 +79,7 @@ def _check_counts(
 ) -> tuple[int, int | None]:
     """Check and return the number of tasks, and the samples per task; None for a batch."""
     if isinstance(tasks, TaskBatch):
+        require_whole(tasks, "fit")
         for name, value in (("n", None if n is DEFAULT_N else n), ("m", m)):
             if value is not None:
                 raise ValueError(

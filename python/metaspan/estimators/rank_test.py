@@ -9,7 +9,7 @@ import numpy as np
 from .._support import check
 from .._support.blas import one_blas_thread
 from .._support.types import F64
-from ..tasks.batch import TaskBatch
+from ..tasks.batch import TaskBatch, require_whole
 from .on_arrays import ArraySamples
 from .samples import I64, HalfAverages, lengths, task_sums
 from .solvers import largest_eigenvectors, start_columns
@@ -121,6 +121,7 @@ def rank_test(
     """
     if not isinstance(batch, TaskBatch):
         raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
+    require_whole(batch, "rank_test")
     max_rank = check.integer("max_rank", max_rank, 1)
     if max_rank >= batch.d:
         raise ValueError(f"max_rank must be below the {batch.d} features; got {max_rank}")

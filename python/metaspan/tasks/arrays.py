@@ -88,6 +88,7 @@ def core_sets(
     names: tuple[str, str, str, str] = ("X_in", "y_in", "X_out", "y_out"),
     weights: F64 | None = None,
     one_round: bool = False,
+    shard: core.Shard | None = None,
 ) -> core.Batch:
     """Convert the inner sets of all tasks, and the outer sets if any, for the compiled core.
 
@@ -95,18 +96,18 @@ def core_sets(
     inner and the outer sets are the same samples; such samples are read from disk only once.
     `names` are the names of the four arguments, for error messages. `weights` are those of the
     tasks, with mean 1; None: all weights are 1. `one_round` says that the sets
-    are used for one round only.
+    are used for one round only. `shard` has the columns that the sets hold; None: all columns.
     """
     X, y = inner
     X_out, y_out = outer or (None, None)
     responses_out = None if y_out is None else y_out.for_core()
     if X.on_disk or (X_out is not None and X_out.on_disk):
         reader = Reader(X, X_out, shared, (names[0], names[2]), one_round)
-        data = CoreData(None, y.for_core(), None, responses_out, *known, reader, weights)
+        data = CoreData(None, y.for_core(), None, responses_out, *known, reader, weights, shard)
     else:
         features_out = None if X_out is None else X_out.for_core()
         data = CoreData(
-            X.for_core(), y.for_core(), features_out, responses_out, *known, None, weights
+            X.for_core(), y.for_core(), features_out, responses_out, *known, None, weights, shard
         )
     return core.Batch(data, X.d)
 

@@ -12,10 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._load import core
 from .._support import check, cpus
-from .arrays import Data, DataSets, check_sets, core_sets, require_files
+from ..sharding.agreement import agreed, guarded, require_equal
+from ..sharding.columns import Columns
+from ..sharding.exchange import Exchange, check_comm
+from . import sharded
+from .arrays import Data, DataSets, check_sets, core_sets, require_files, require_finite
 from .on_device import to_host
 from .sparse import Sparsity, sparsity_of
 from .splits import choose_tasks, held_count, normalise_weights, range_tasks, task_indices
+from .summary import BatchSummary, counts_text, fingerprint
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,6 +50,9 @@ class TaskBatch:
         Positive weights of the tasks in means over tasks, (47). They are divided by their mean, so
         that the mean weight is 1. None: all tasks have the weight 1. Gradients and recorded losses
         are weighted means; losses of single tasks and records of heads do not use the weights.
+    comm : mpi4py.MPI.Intracomm or None
+        Communicator whose ranks hold the columns of the data together; see Notes. None: this
+        process holds all columns.
     check_finite : bool
         Whether to check the data for NaN and infinity; the check reads all data once.
 
@@ -53,7 +61,9 @@ class TaskBatch:
     TypeError
         If an array is of the wrong kind or dtype.
     ValueError
-        If shapes do not match, rows are not contiguous, or a value is not finite.
+        If shapes do not match, rows are not contiguous, or a value is not finite. With a `comm`,
+        also if the ranks pass other columns than those of `shard`, or different responses, heads
+        or weights. All ranks raise the same error, which names the rank that caused it.
 
     Notes
     -----
@@ -78,6 +88,13 @@ class TaskBatch:
     ValueError. If another program truncates a memory-mapped file during a read, the system ends the
     process with a signal.
 
+    With a `comm`, all ranks call the constructor. `X_in` and `X_out` have the columns that `shard`
+    gives the rank, where d is the number of columns of all ranks; `B_star` has the rows of the same
+    range. A memory-mapped array is cut by ``X[:, :, lo:hi]``, which reads nothing. An
+    ``h5py.Dataset`` or a ``zarr.Array`` has all columns on every rank, and each rank reads only its
+    own. All other arguments are the same on all ranks. The attribute `d` is the number of columns
+    of all ranks. A batch with a `comm` cannot be copied or pickled. See `train`.
+
     Examples
     --------
     >>> X, y = np.ones((3, 5, 8)), np.ones((3, 5))
@@ -92,14 +109,44 @@ class TaskBatch:
     B_star: NDArray[Any] | None = None
     heads: NDArray[Any] | None = field(default=None, kw_only=True)
     weights: NDArray[Any] | None = field(default=None, kw_only=True)
+    comm: Any = field(default=None, kw_only=True)
     check_finite: InitVar[bool] = field(default=True, kw_only=True)
     _inner: DataSets = field(init=False, repr=False)  # the same data, wrapped by kind of storage
     _outer: DataSets = field(init=False, repr=False)
     _core: core.Batch | None = field(init=False, repr=False, default=None)  # see core_data
+    _columns: Columns | None = field(init=False, repr=False, default=None)  # of a batch with a comm
     # Routes chosen for gradients before, by method, width and whether losses are computed.
     _routes: dict[tuple[Any, ...], str] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self, check_finite: bool) -> None:
+        exchange, columns = sharded.open_exchange(self.comm)
+        agreed_before = columns is not None
+        with agreed(exchange):
+            self._check_data(check_finite if exchange is None else False)
+        if exchange is not None:
+            columns, inner, outer = sharded.share_columns(exchange, self._inner, self._outer)
+            with agreed(exchange):
+                if check.flag("check_finite", check_finite):
+                    require_finite(inner, ("X_in", "y_in"))
+                    require_finite(outer, ("X_out", "y_out"))
+            self._keep_sets(inner, outer)
+        if columns is not None:
+            object.__setattr__(self, "comm", columns.comm)
+            object.__setattr__(self, "_columns", columns)
+        with agreed(exchange):
+            self._check_known()
+        if self.B_star is not None and not agreed_before:
+            shard = None if columns is None else columns.core
+            with guarded(exchange):
+                deviation = core.deviation(self.B_star, cpus.default_threads(), shard)
+            with agreed(exchange):
+                check.deviation("B_star", self.B_star.dtype, deviation)
+        if exchange is not None:
+            known = {"heads": self.heads, "weights": self.weights}
+            require_equal(exchange, {"k": str(self.k)} | sharded.describe_known(known))
+
+    def _check_data(self, check_finite: bool) -> None:
+        """Check the data sets of the tasks, and wrap them by kind of storage."""
         if (self.X_out is None) != (self.y_out is None):
             missing = "X_out" if self.X_out is None else "y_out"
             raise TypeError(f"{missing} must be given where the other outer array is; got None")
@@ -111,27 +158,38 @@ class TaskBatch:
         X_out = inner.X.as_passed if shares_X else self.X_out
         y_out = inner.y.as_passed if shares_y else self.y_out  # not copied to the host again
         outer = check_sets(("X_out", X_out), ("y_out", y_out), inner.X.dtype, check_finite)
-        for side, sets in (("in", inner), ("out", outer)):
-            object.__setattr__(self, f"X_{side}", sets.X.as_passed)
-            object.__setattr__(self, f"y_{side}", sets.y.as_passed)
-        object.__setattr__(self, "_inner", inner)
-        object.__setattr__(self, "_outer", outer)
+        self._keep_sets(inner, outer)
         if inner.X.is_sparse != outer.X.is_sparse:
             kinds = ("sparse", "dense") if inner.X.is_sparse else ("dense", "sparse")
             raise TypeError(f"X_out must be {kinds[0]}, as X_in is; got {kinds[1]} features")
         if outer.X.n != self.n:
             raise ValueError(f"X_out must hold {self.n} tasks, as X_in; got {outer.X.n}")
-        if outer.X.d != self.d:
-            raise ValueError(f"X_out must have {self.d} features, as X_in; got {outer.X.d}")
-        rank: int | str = "k"
+        if outer.X.d != inner.X.d:
+            raise ValueError(f"X_out must have {inner.X.d} features, as X_in; got {outer.X.d}")
         if inner.X.on_device != outer.X.on_device:
             places = ("device", "host") if inner.X.on_device else ("host", "device")
             raise TypeError(
                 f"X_out must be in {places[0]} memory, as X_in is; got {places[1]} memory"
             )
+        if self.comm is not None:
+            sharded.check_host(inner)
+
+    def _keep_sets(self, inner: DataSets, outer: DataSets) -> None:
+        """Store the data sets, and the arrays in the form in which they are passed."""
+        for side, sets in (("in", inner), ("out", outer)):
+            object.__setattr__(self, f"X_{side}", sets.X.as_passed)
+            object.__setattr__(self, f"y_{side}", sets.y.as_passed)
+        object.__setattr__(self, "_inner", inner)
+        object.__setattr__(self, "_outer", outer)
+
+    def _check_known(self) -> None:
+        """Check what is known of the tasks, except that the columns of B_star are orthonormal."""
+        rank: int | str = "k"
         if self.B_star is not None:
-            B_star = check.matrix("B_star", to_host(self.B_star), (self.d, "k"))
-            check.orthonormal("B_star", B_star, cpus.default_threads())
+            B_star = to_host(self.B_star)
+            if self._columns is not None and isinstance(B_star, np.ndarray):
+                B_star = self._columns.rows_of(B_star) if B_star.ndim == 2 else B_star
+            B_star = check.matrix("B_star", B_star, (self.rows, "k"))
             object.__setattr__(self, "B_star", B_star)
             rank = B_star.shape[1]
         if self.heads is not None:
@@ -143,6 +201,8 @@ class TaskBatch:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes for a copy or a pickle, without the object made by the core."""
+        if self._columns is not None:
+            raise TypeError("a TaskBatch with a comm cannot be copied or pickled; got comm")
         return {**self.__dict__, "_core": None}
 
     @classmethod
@@ -154,6 +214,7 @@ class TaskBatch:
         B_star: NDArray[Any] | None = None,
         *,
         weights: ArrayLike | None = None,
+        comm: Any = None,
         check_finite: bool = True,
     ) -> TaskBatch:
         r"""Make a batch by splitting the samples of every task into an inner and an outer set.
@@ -172,6 +233,8 @@ class TaskBatch:
             Ground truth if it is known: C-contiguous, with orthonormal columns.
         weights : array_like of shape (n,), or None
             Weights of the tasks, as in `TaskBatch`.
+        comm : mpi4py.MPI.Intracomm or None
+            Communicator whose ranks hold the columns together, as in `TaskBatch`.
         check_finite : bool
             Whether to check the data for NaN and infinity; the check reads all data once.
 
@@ -191,8 +254,10 @@ class TaskBatch:
         >>> TaskBatch.split(np.ones((3, 50, 8)), np.ones((3, 50)), m_in=20)
         TaskBatch(n=3, m_in=20, m_out=30, d=8, dtype=float64)
         """
-        sets = check_sets(("X", X), ("y", y), None, check_finite)
-        return cls._of_sets(*split_at(sets, "m_in", m_in), B_star=B_star, weights=weights)
+        with agreed(sharded.open_exchange(comm)[0]):
+            sets = check_sets(("X", X), ("y", y), None, check_finite)
+            pair = split_at(sets, "m_in", m_in)
+        return cls._of_sets(*pair, B_star=B_star, weights=weights, comm=comm)
 
     @classmethod
     def stacked(
@@ -204,6 +269,7 @@ class TaskBatch:
         B_star: NDArray[Any] | None = None,
         *,
         weights: ArrayLike | None = None,
+        comm: Any = None,
         check_finite: bool = True,
     ) -> TaskBatch:
         r"""Make a batch whose tasks are ranges of rows in one array, file or dataset.
@@ -227,6 +293,8 @@ class TaskBatch:
             Ground truth if it is known: C-contiguous, with orthonormal columns.
         weights : array_like of shape (n,), or None
             Weights of the tasks, as in `TaskBatch`.
+        comm : mpi4py.MPI.Intracomm or None
+            Communicator whose ranks hold the columns together, as in `TaskBatch`.
         check_finite : bool
             Whether to check the data for NaN and infinity; the check reads all data once.
 
@@ -246,10 +314,11 @@ class TaskBatch:
         >>> TaskBatch.stacked(np.ones((9, 8)), np.ones(9), [0, 4, 9], m_in=3)
         TaskBatch(n=2, m_in=3, m_out=1..2, d=8, dtype=float64)
         """
-        features, responses = range_tasks(X, y, offsets)
-        sets = check_sets(("X", features), ("y", responses), None, check_finite)
-        pair = (sets, None) if m_in is None else split_at(sets, "m_in", m_in)
-        return cls._of_sets(*pair, B_star=B_star, weights=weights)
+        with agreed(sharded.open_exchange(comm)[0]):
+            features, responses = range_tasks(X, y, offsets)
+            sets = check_sets(("X", features), ("y", responses), None, check_finite)
+            pair = (sets, None) if m_in is None else split_at(sets, "m_in", m_in)
+        return cls._of_sets(*pair, B_star=B_star, weights=weights, comm=comm)
 
     @classmethod
     def _of_sets(
@@ -260,8 +329,12 @@ class TaskBatch:
         B_star: NDArray[Any] | None = None,
         heads: NDArray[Any] | None = None,
         weights: ArrayLike | None = None,
+        comm: Any = None,
     ) -> TaskBatch:
-        """Make a batch of checked sets; if `outer` is None, both loops use the inner set."""
+        """Make a batch of checked sets; if `outer` is None, both loops use the inner set.
+
+        `comm` may be the columns on which a batch of other sets of the same data has agreed.
+        """
         return cls(
             X_in=inner.X.as_passed,
             y_in=inner.y.as_passed,
@@ -270,6 +343,7 @@ class TaskBatch:
             B_star=B_star,
             heads=heads,
             weights=weights,  # type: ignore[arg-type]
+            comm=comm,
             check_finite=False,
         )
 
@@ -336,6 +410,7 @@ class TaskBatch:
                 B_star=self.B_star,
                 heads=heads,
                 weights=weights,
+                comm=self._columns,
             )
             for part in parts
         )
@@ -372,6 +447,7 @@ class TaskBatch:
             B_star=self.B_star,
             heads=None if self.heads is None else self.heads[indices],
             weights=None if self.weights is None else self.weights[indices],
+            comm=self._columns,
         )
 
     @property
@@ -381,8 +457,57 @@ class TaskBatch:
 
     @cached_property
     def d(self) -> int:
-        """Number of features."""
+        """Number of features, of all ranks together in a batch with a `comm`."""
+        return self._inner.X.d if self._columns is None else self._columns.d
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of B that belong to the columns of this process."""
         return self._inner.X.d
+
+    @property
+    def _exchange(self) -> Exchange | None:
+        """The exchange between the ranks; None without a `comm`."""
+        return None if self._columns is None else self._columns.exchange
+
+    @property
+    def shard(self) -> tuple[int, int] | None:
+        """First column of this rank, and the first after its last; None without a `comm`."""
+        return None if self._columns is None else (self._columns.lo, self._columns.hi)
+
+    def sharded(self, comm: Any) -> TaskBatch:
+        r"""Return the same batch as one whose columns are those of a rank of a communicator.
+
+        Parameters
+        ----------
+        comm : mpi4py.MPI.Intracomm
+            The communicator; all of its ranks make this call.
+
+        Returns
+        -------
+        TaskBatch
+            The batch, with views of the same memory. The data are not checked for NaN and infinity
+            again.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `TaskBatch` would raise the error for these data and this communicator, or if the
+            batch has another communicator.
+        """
+        check_comm(comm)
+        if self.comm is not None:
+            if comm != self.comm:
+                raise ValueError("comm must be that of the batch, which has one; got another")
+            return self
+        return self._of_sets(
+            self._inner,
+            None if self.shared else self._outer,
+            B_star=self.B_star,
+            heads=self.heads,
+            weights=self.weights,
+            comm=comm,
+        )
 
     @property
     def k(self) -> int:
@@ -427,8 +552,9 @@ class TaskBatch:
         -------
         BatchSummary
             Sizes, dtype, and a hash. Computing the hash reads all responses and a sample of the
-            features.
+            features. All ranks of a `comm` make the call together.
         """
+        _require_files(self)
         return BatchSummary(
             n=self.n,
             m_in=self.m_in,
@@ -436,7 +562,7 @@ class TaskBatch:
             d=self.d,
             k=self.k,
             dtype=str(self.dtype),
-            fingerprint=_fingerprint(self),
+            fingerprint=fingerprint(self),
         )
 
     @property
@@ -449,6 +575,8 @@ class TaskBatch:
         """Statistics of sparse samples, which determine costs; None for dense features."""
         if not self.is_sparse:
             return None
+        if self._columns is not None:
+            return sharded.sparsity_of((self._inner.X, self._outer.X), self._columns)
         return sparsity_of(self.X_in, self.X_out)
 
     @property
@@ -486,6 +614,15 @@ class TaskBatch:
         )
 
 
+def require_whole(batch: TaskBatch, caller: str) -> None:
+    """Raise ValueError for a batch with a `comm`, in a function that works in one process."""
+    if batch._exchange is not None:
+        raise ValueError(
+            f"{caller} needs a batch without a comm, which has all columns; got one of "
+            f"{batch._exchange.ranks} ranks"
+        )
+
+
 def split_at(sets: DataSets, name: str, m: int) -> tuple[DataSets, DataSets]:
     """Split the samples of every task after the first m, of which every task must have more."""
     least = min(sets.X.lengths())
@@ -495,46 +632,6 @@ def split_at(sets: DataSets, name: str, m: int) -> tuple[DataSets, DataSets]:
             f"{name} must be less than the {least} samples of the smallest task; got {m}"
         )
     return sets.samples(slice(m)), sets.samples(slice(m, None))
-
-
-def counts_text(
-    n: int | None, m_in: int | tuple[int, ...] | None, m_out: int | tuple[int, ...] | None
-) -> str:
-    """Format the numbers of tasks and of samples per task; None means infinitely many."""
-
-    def text(sizes: int | tuple[int, ...] | None) -> str:
-        if isinstance(sizes, tuple):
-            return f"{min(sizes)}..{max(sizes)}"
-        return "infinite" if sizes is None else str(sizes)
-
-    return f"n={text(n)}, m_in={text(m_in)}, m_out={text(m_out)}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchSummary:
-    r"""The sizes and the fingerprint of a batch; a file holds these in place of the batch's data.
-
-    Parameters
-    ----------
-    n : int
-        Number of tasks.
-    m_in, m_out : int or tuple of int
-        Samples per task in the inner and the outer sets; a tuple has one number per task.
-    d, k : int
-        Number of features, and rank of the ground truth; k = 0 if the ground truth is unknown.
-    dtype : str
-        Dtype of the data: "float32" or "float64".
-    fingerprint : str
-        A hash of all responses, and of some rows of the features, the ground truth and the heads.
-    """
-
-    n: int
-    m_in: int | tuple[int, ...]
-    m_out: int | tuple[int, ...]
-    d: int
-    k: int
-    dtype: str
-    fingerprint: str
 
 
 def core_data(batch: TaskBatch, one_round: bool = False) -> core.Batch:
@@ -554,6 +651,7 @@ def core_data(batch: TaskBatch, one_round: bool = False) -> core.Batch:
         shared=shared,
         weights=batch.core_weights,
         one_round=one_round,
+        shard=None if batch._columns is None else batch._columns.core,
     )
     if not on_disk:
         object.__setattr__(batch, "_core", converted)
@@ -570,29 +668,3 @@ def bytes_to_read(batch: TaskBatch, B_bytes: int) -> int:
     """Return the bytes of memory needed to read features from disk, given the bytes of B."""
     sides = [batch._inner] if batch.shared else [batch._inner, batch._outer]
     return sum(side.X.reading_bytes(B_bytes) for side in sides)
-
-
-def _fingerprint(batch: TaskBatch) -> str:
-    """Hash all responses, and samples of the features, the ground truth and the heads.
-
-    Features may be larger than memory, so only evenly spaced rows and columns of every task are
-    hashed; an edit of X in any other row or column does not change the hash.
-    """
-    from hashlib import blake2b  # noqa: PLC0415  (only files need it)
-
-    inner, outer = batch._inner, batch._outer
-    features, responses = (inner.X, outer.X), (inner.y, outer.y)
-    _require_files(batch)
-    content = blake2b(digest_size=16)
-    for side in responses:
-        for response in side.as_passed:
-            content.update(np.ascontiguousarray(response).data)
-    for side in features:
-        for sample in side.sample():
-            content.update(np.ascontiguousarray(sample).data)
-    for known in (batch.B_star, batch.heads):
-        if known is not None:
-            content.update(np.ascontiguousarray(known[:: max(1, len(known) // 64)]).data)
-    if batch.core_weights is not None:
-        content.update(batch.core_weights.data)
-    return content.hexdigest()

@@ -93,9 +93,14 @@ def roots(eigenvalues: float | F64 | None, d: int) -> F64 | None:
     if eigenvalues is None:
         return None
     if isinstance(eigenvalues, float):
-        memory.require(f"the spectrum of {d} features", 2 * 8 * d)
-        return np.arange(1.0, d + 1.0) ** (-0.5 * eigenvalues)
+        return power_roots(eigenvalues, 0, d)
     return np.sqrt(eigenvalues)
+
+
+def power_roots(a: float, first: int, end: int) -> F64:
+    """Return ``j**(-a / 2)`` of the features `first` to `end` - 1, whose j is one more."""
+    memory.require(f"the spectrum of {end - first} features", 2 * 8 * (end - first))
+    return np.arange(first + 1.0, end + 1.0) ** (-0.5 * a)
 
 
 def core_law(features: Features) -> FeatureLaw:

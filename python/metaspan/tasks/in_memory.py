@@ -91,10 +91,10 @@ class Dense:
             return other.is_same(self)
         return isinstance(other, Dense) and is_same_view(self.array, other.array)
 
-    def sample(self) -> Iterator[NDArray[Any]]:
+    def sample(self, step: int | None = None, first: int = 0) -> Iterator[NDArray[Any]]:
         """Yield evenly spaced rows and columns of every task's features."""
         for task in self.array if self.stacked else (self.array,):
-            yield sample_of(task)
+            yield sample_of(task, step, first)
 
     def for_core(self) -> NDArray[Any]:
         """Return the array itself."""
@@ -195,9 +195,10 @@ class Ragged:
             return False
         return all(map(is_same_view, self.arrays, other.as_passed))
 
-    def sample(self) -> Iterator[NDArray[Any]]:
+    def sample(self, step: int | None = None, first: int = 0) -> Iterator[NDArray[Any]]:
         """Yield evenly spaced rows and columns of every task's features."""
-        return map(sample_of, self.arrays)
+        for array in self.arrays:
+            yield sample_of(array, step, first)
 
     def for_core(self) -> tuple[NDArray[Any], ...]:
         """Return the arrays themselves."""
@@ -234,9 +235,12 @@ def is_same_view(a: NDArray[Any], b: NDArray[Any]) -> bool:
     return a.shape == b.shape and a.strides == b.strides and address(a) == address(b)
 
 
-def sample_of(X: NDArray[Any]) -> NDArray[Any]:
-    """Return evenly spaced rows and columns of one task's features, at least 4 rows."""
-    return X[:: max(1, len(X) // 4), :: max(1, X.shape[1] // 64)]
+def sample_of(X: NDArray[Any], step: int | None = None, first: int = 0) -> NDArray[Any]:
+    """Return evenly spaced rows and columns of one task's features, at least 4 rows.
+
+    `step` and `first` give the columns; by default at least 64 columns, or all if there are fewer.
+    """
+    return X[:: max(1, len(X) // 4), first :: step or max(1, X.shape[1] // 64)]
 
 
 def is_mapped(array: NDArray[Any]) -> bool:

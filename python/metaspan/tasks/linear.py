@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .._load import core
 from .._support import check, cpus, memory
 from .._support.types import F64
+from ..sharding.agreement import agreed
+from ..sharding.columns import Columns
 from . import features as feature_laws
 from . import heads as laws
 from .batch import TaskBatch
@@ -164,11 +166,25 @@ class LinearTasks:
             allocated.
         """
         seed, trial, _ = _check_key(seed, trial, 0)
-        workers = check.threads(threads)
+        return self._truth(seed, trial, check.threads(threads), None)
+
+    def _truth(self, seed: int, trial: int, threads: int, columns: Columns | None) -> NDArray[Any]:
+        """Return the rows of the `B_star` of a trial that this process holds, by default all."""
         if self.B_star is not None:
-            return self.B_star
-        memory.require(f"B_star of shape ({self.d}, {self.k})", 8 * self.d * self.k)
-        return core.haar(seed, trial, core.STREAM_B_STAR, self.d, self.k, None, workers)
+            return self.B_star if columns is None else columns.rows_of(self.B_star)
+        rows, shard = (self.d, None) if columns is None else (columns.size, columns.core)
+        with agreed(None if columns is None else columns.exchange):
+            memory.require(f"B_star of shape ({rows}, {self.k})", 8 * rows * self.k)
+        return core.haar(seed, trial, core.STREAM_B_STAR, self.d, self.k, None, threads, shard)
+
+    def _roots(self, columns: Columns | None) -> F64 | None:
+        """Return the standard deviations of the features that this process holds."""
+        if columns is None or self.spectrum is None:
+            return self.roots
+        if isinstance(self.spectrum, float):
+            with agreed(columns.exchange):
+                return feature_laws.power_roots(self.spectrum, columns.lo, columns.hi)
+        return np.sqrt(np.asarray(self.spectrum, np.float64)[columns.lo : columns.hi])
 
     def draw_heads(self, n: int, seed: int = 0, trial: int = 0, round: int = 0) -> F64:
         r"""Return the true heads that `train` uses in one round.

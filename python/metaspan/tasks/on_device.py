@@ -207,7 +207,7 @@ class OnDevice:
         """Whether `other` has views of the same memory, with equal shapes and strides."""
         return isinstance(other, OnDevice) and self.array.is_same_view(other.array)
 
-    def sample(self) -> Iterator[NDArray[Any]]:
+    def sample(self, step: int | None = None, first: int = 0) -> Iterator[NDArray[Any]]:
         """Yield evenly spaced rows and columns of every task, which are copied to the host."""
         for task in self.apart():
             m, d = task.array.shape

@@ -52,6 +52,7 @@ class Stored:
         self.spare: list[Arena] = []  # arenas of readers that have ended, for later readers
         self.first, self.end = 0, self._whole[-2] if self.ndim > 1 else 0
         self.chosen: tuple[int, ...] | None = None  # tasks of a stack, in order; None: all
+        self.first_column, self.end_column = 0, self._whole[-1]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -81,7 +82,7 @@ class Stored:
     @property
     def d(self) -> int:
         """Number of features."""
-        return self._whole[-1]
+        return self.end_column - self.first_column
 
     def lengths(self) -> list[int]:
         """Return the number of samples of every task."""
@@ -97,6 +98,13 @@ class Stored:
         samples = copy(self)
         samples.first, samples.end = first, end
         return samples
+
+    def columns(self, part: slice) -> Stored:
+        """Return some columns of all samples, without reading them."""
+        first, end, _ = part.indices(self.d)
+        narrow = copy(self)
+        narrow.first_column, narrow.end_column = self.first_column + first, self.first_column + end
+        return narrow
 
     def samples(self, part: slice) -> Stored:
         """Return the given range of samples of every task, without reading them."""
@@ -132,15 +140,20 @@ class Stored:
         """Whether `other` has the same samples of the same dataset."""
         return (
             isinstance(other, Stored)
-            and self.source is other.source
+            and self.is_same_source(other)
             and self.source_rows == other.source_rows
             and self.chosen == other.chosen
         )
 
-    def sample(self) -> Iterator[NDArray[Any]]:
+    def is_same_source(self, other: Stored) -> bool:
+        """Whether `other` has the same columns of the same dataset."""
+        columns = (self.first_column, self.end_column) == (other.first_column, other.end_column)
+        return columns and self.source is other.source
+
+    def sample(self, step: int | None = None, first: int = 0) -> Iterator[NDArray[Any]]:
         """Yield rows and columns of at least eight tasks, or of all tasks if there are fewer."""
         for i in range(0, self.n, max(1, self.n // 8)):
-            yield sample_of(self._task(i))
+            yield sample_of(self._task(i), step, first)
 
     def for_core(self) -> None:
         """Return None, since a Reader reads the samples for the core."""
@@ -184,7 +197,7 @@ class Stored:
 
         Returns None unless both sets are samples of one dataset on disk.
         """
-        if not isinstance(other, Stored) or other.source is not self.source:
+        if not isinstance(other, Stored) or not other.is_same_source(self):
             return None
         if other.chosen != self.chosen:
             return None
@@ -203,13 +216,17 @@ class Stored:
         return np.asarray(task)
 
     def read(self, *part: slice, arena: Arena | None = None) -> NDArray[Any]:
-        """Read a slice of each axis of the source, into the arena if the library allows that.
+        """Read a slice of each axis of the samples, into the arena if the library allows that.
 
-        Axes without a slice are read whole. Raises ValueError if the dataset was closed or resized
+        Axes without a slice are read whole, and columns count from the first of these samples.
+        Raises ValueError if the dataset was closed or resized
         or if values are masked, TypeError if values have a physical unit, and OSError if the
         library fails.
         """
         part = part + (slice(None),) * (self.ndim - len(part))
+        if self.ndim > 1:
+            first, end, _ = part[-1].indices(self.d)
+            part = (*part[:-1], slice(self.first_column + first, self.first_column + end))
         ranges = [axis.indices(size) for axis, size in zip(part, self._whole, strict=True)]
         shape = tuple(max(0, end - begin) for begin, end, _ in ranges)
         self._require_unchanged()

@@ -17,6 +17,7 @@ from .in_memory import address
 from .storage import FINITE_HINT, TaskArrays
 
 MOST_COLUMNS = 2**31 - 1
+SAMPLED_OF_TASK = 256  # least number of entries in a fingerprint, unless there are fewer
 SAMPLED = 2**16  # approximate number of entries from which `Sparsity.meeting` is estimated
 
 
@@ -95,9 +96,9 @@ class SparseRows:
             )
         )
 
-    def sample(self) -> Iterator[NDArray[Any]]:
-        """Yield the lengths of all rows, and evenly spaced entries."""
-        entries, step = self.entry_range, max(1, self.entries // 256)
+    def sample(self, step: int | None = None, first: int = 0) -> Iterator[NDArray[Any]]:
+        """Yield the lengths of all rows, and evenly spaced entries; no arguments are used."""
+        entries, step = self.entry_range, max(1, self.entries // SAMPLED_OF_TASK)
         yield np.diff(self.starts)
         yield self.columns[entries][::step]
         yield self.values[entries][::step]
@@ -176,12 +177,17 @@ def sparsity_of(*sides: Any) -> Sparsity:
     entries, samples = sum(task.entries for task in tasks), sum(map(len, tasks))
     step = max(1, entries // SAMPLED)
     columns = np.concatenate([task.columns[task.entry_range][::step] for task in tasks])
+    return statistics_of(columns, entries, samples, tasks[0].d)
+
+
+def statistics_of(columns: NDArray[Any], entries: int, samples: int, d: int) -> Sparsity:
+    """Compute the statistics from the columns of some entries of samples with d features."""
     counts = np.unique(columns, return_counts=True)[1].astype(np.float64)
     size = max(len(columns), 2)
     meeting = float((counts * (counts - 1.0)).sum() / (size * (size - 1.0)))
     # If all columns are equally likely, two entries are in the same column with probability 1/d;
     # for any other distribution of the columns, this probability is larger.
-    return Sparsity(entries / samples, max(meeting, 1.0 / tasks[0].d))
+    return Sparsity(entries / samples, max(meeting, 1.0 / d))
 
 
 def is_sparse(value: object) -> bool:

@@ -92,6 +92,10 @@ class StackedRows:
         ends = np.array([max(first, end) for first, end, _ in ranges], np.int64)
         return StackedRows(self.store, self.begins + firsts, self.begins + ends)
 
+    def columns(self, part: slice) -> StackedRows:
+        """Return some columns of all rows, without reading them."""
+        return StackedRows(self.store.columns(part), self.begins, self.ends)
+
     def take(self, tasks: Sequence[int]) -> StackedRows:
         """Return the given tasks, without reading them."""
         return StackedRows(self.store, self.begins[tasks], self.ends[tasks])
@@ -104,15 +108,16 @@ class StackedRows:
         """Whether `other` has the same rows of the same dataset."""
         return (
             isinstance(other, StackedRows)
-            and self.store.source is other.store.source
+            and self.store.is_same_source(other.store)
             and np.array_equal(self.begins, other.begins)
             and np.array_equal(self.ends, other.ends)
         )
 
-    def sample(self) -> Iterator[NDArray[Any]]:
+    def sample(self, step: int | None = None, first: int = 0) -> Iterator[NDArray[Any]]:
         """Yield rows and columns of at least eight tasks, or of all tasks if there are fewer."""
         for i in range(0, self.n, max(1, self.n // 8)):
-            yield sample_of(self.store.read(slice(int(self.begins[i]), int(self.ends[i]))))
+            rows = slice(int(self.begins[i]), int(self.ends[i]))
+            yield sample_of(self.store.read(rows), step, first)
 
     def for_core(self) -> None:
         """Return None, since a Reader reads the rows for the core."""
@@ -164,7 +169,7 @@ class StackedRows:
         Returns None unless both sets of every task are adjacent rows of one dataset and the same
         two slices fit all tasks. The sets of `TaskBatch.stacked` with an `m_in` are of this kind.
         """
-        if not isinstance(other, StackedRows) or other.store.source is not self.store.source:
+        if not isinstance(other, StackedRows) or not other.store.is_same_source(self.store):
             return None
         inner = self.ends - self.begins
         if len(self) != len(other) or not np.array_equal(self.ends, other.begins):

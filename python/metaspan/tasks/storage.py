@@ -75,8 +75,12 @@ class TaskArrays(Protocol):
     def is_same(self, other: TaskArrays) -> bool:
         """Whether `other` has views of the same memory, or the same samples of the same dataset."""
 
-    def sample(self) -> Iterator[NDArray[Any]]:
-        """Yield evenly spaced numbers of the data, for a fingerprint."""
+    def sample(self, step: int | None = None, first: int = 0) -> Iterator[NDArray[Any]]:
+        """Yield evenly spaced numbers of the data, for a fingerprint.
+
+        Every `step`-th column of dense features is sampled, starting at `first`; None: a step that
+        gives at least 64 columns.
+        """
 
     def for_core(self) -> Any:
         """Convert the data for the compiled core; return None if a Reader reads the data."""
@@ -185,9 +189,9 @@ class PerTask:
             mine.is_same(theirs) for mine, theirs in zip(self.tasks, others, strict=True)
         )
 
-    def sample(self) -> Iterator[NDArray[Any]]:
+    def sample(self, step: int | None = None, first: int = 0) -> Iterator[NDArray[Any]]:
         """Yield evenly spaced numbers of every task."""
-        return chain.from_iterable(task.sample() for task in self.tasks)
+        return chain.from_iterable(task.sample(step, first) for task in self.tasks)
 
     def for_core(self) -> list[Any]:
         """Return a list with the converted data of each task."""

@@ -9,7 +9,8 @@ import pytest
 import metaspan as ms
 from metaspan._support.memory import Arena
 from metaspan.tasks.arrays import check_sets, sets_of
-from metaspan.tasks.on_disk import Reader
+from metaspan.tasks.on_disk import Reader, Stored
+from metaspan.tasks.stacked import StackedRows
 
 X, Y = np.arange(60.0).reshape(3, 5, 4), np.arange(15.0).reshape(3, 5)
 
@@ -140,3 +141,26 @@ def test_memory_for_reading_is_not_copied():
     arena = Arena()
     arena.begin(1000)
     assert len(pickle.dumps(arena)) < 100
+
+
+def test_columns_of_a_dataset_are_read_as_those_of_an_array(tmp_path):
+    X = np.arange(3 * 5 * 12, dtype=np.float64).reshape(3, 5, 12)
+    arena = Arena()
+    with h5py.File(tmp_path / "columns.h5", "w") as file:
+        file["X"], file["rows"] = X, X.reshape(-1, 12)
+        whole = Stored("X", file["X"])
+        narrow = whole.columns(slice(4, 10)).columns(slice(1, 5))
+        assert narrow.d == 4
+        assert narrow.shape == (3, 5, 4)
+        assert not narrow.is_same(whole)
+        assert narrow.is_same(whole.columns(slice(5, 9)))
+        for part in (narrow, narrow.samples(slice(1, 4)), narrow.take([2, 0])):
+            expected = X[list(part.chosen or range(3)), part.source_rows, 5:9]
+            arena.begin(X.nbytes)
+            read = part.read_tasks(list(range(part.n)), slice(1, 3), arena)
+            np.testing.assert_array_equal(read, expected[:, :, 1:3])
+        np.testing.assert_array_equal(next(narrow.sample(2, 1)), X[0, :, 5:9][:, 1::2])
+        rows = StackedRows(Stored("X", file["rows"]), np.array([0, 5]), np.array([5, 10]))
+        arena.begin(X.nbytes)
+        first, second = rows.columns(slice(5, 9)).read_tasks([0, 1], slice(0, 4), arena)
+        np.testing.assert_array_equal([first, second], X[:2, :, 5:9])
