@@ -29,8 +29,9 @@ from .estimators.rank import choose_width
 from .estimators.samples import Samples
 from .estimators.solvers import least_squares_heads
 from .estimators.sources import open_samples
+from .runs.assemble import assemble
 from .runs.outcome import Interrupted, Outcome, Status, report_failures
-from .runs.result import Result, assemble
+from .runs.result import Result
 from .solved_methods import AltGDmin
 from .tasks.batch import TaskBatch
 from .tasks.linear import LinearTasks

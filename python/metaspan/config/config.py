@@ -7,10 +7,14 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
+from .._load import core
 from ..methods import Method, state_columns
 from ..parameters import count_inner
-from ..tasks.batch import BatchSummary, TaskBatch
+from ..sharding.columns import Columns
+from ..sharding.exchange import Exchange
+from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
+from ..tasks.summary import BatchSummary
 from .counts import DEFAULT_N
 from .layout import Layout, layout_of
 from .options import DEFAULT_STOP, Checkpoint, Init, Stop
@@ -92,6 +96,8 @@ class TrainConfig:
         As passed, except that in a result False replaces a function.
     on_failure : str
         As passed.
+    comm : mpi4py.MPI.Intracomm or None
+        The communicator, even if only the batch in `tasks` had it.
     """
 
     tasks: LinearTasks | TaskBatch | BatchSummary
@@ -120,6 +126,7 @@ class TrainConfig:
     checkpoint: Checkpoint | None = setting(None, resumable=True, in_studies=False)
     progress: bool | Callable[[int, int], object] = setting(False, resumable=True, in_studies=False)
     on_failure: str = setting("return", in_studies=False)
+    comm: Any = setting(None, resumable=True, in_studies=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.init, tuple) and len(self.init) == 2:  # files hold plain pairs
@@ -134,6 +141,35 @@ class TrainConfig:
     def layout(self) -> Layout:
         """Sizes and shapes that the configuration determines."""
         return layout_of(self)
+
+    @cached_property
+    def shard(self) -> Columns | None:
+        """The columns of X, and rows of B, that this rank holds; None for a run of one process."""
+        if self.comm is None:
+            return None
+        if isinstance(self.tasks, TaskBatch):
+            return self.tasks._columns
+        return Columns(self.tasks.d, Exchange(self.comm))
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange between the ranks; None for a run of one process."""
+        return None if self.shard is None else self.shard.exchange
+
+    @property
+    def core_shard(self) -> core.Shard | None:
+        """The columns of this rank for calls of the core."""
+        return None if self.shard is None else self.shard.core
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this process shows progress and issues warnings: all do but ranks above 0."""
+        return self.shard is None or self.shard.is_root
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of a B of full size that this process holds."""
+        return self.layout.features if self.shard is None else self.shard.size
 
     @property
     def columns(self) -> int:

@@ -14,6 +14,7 @@ from .._support import check
 from ..linear_methods import LinearAttention, LinearMAML
 from ..methods import Method, block_count, resolve, state_columns
 from ..parameters import check_blocks, check_solvable, start_more
+from ..sharding.agreement import agreed
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from . import records
@@ -32,6 +33,7 @@ from .engine_choice import (
     choose_engine,
 )
 from .options import DEFAULT_STOP, Checkpoint, CoordinateStart, FittedStart, Stop
+from .sharded import check_sharded_run, columns_of, share_tasks
 from .start import GivenStart, resolve_start
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def configure(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: bool | Callable[[int, int], object] = False,
     on_failure: str = "return",
+    comm: Any = None,
     **steps: float,
 ) -> TrainConfig:
     r"""Check and resolve the arguments of a training run.
@@ -80,7 +83,7 @@ def configure(
         As in `train`.
     shared_samples, track_start, seed, trials, threads, device, dtype, record : object
         As in `train`.
-    record_every, stop, checkpoint, progress, on_failure, **steps : object
+    record_every, stop, checkpoint, progress, on_failure, comm, **steps : object
         As in `train`.
 
     Returns
@@ -95,66 +98,81 @@ def configure(
     FileNotFoundError
         If the folder of the checkpoint does not exist.
     """
-    if not isinstance(tasks, (LinearTasks, TaskBatch)):
-        raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {check.show(tasks)}")
-    chosen = resolve(method, steps, configure)
-    pool = None if pool is None else check.integer("pool", pool, 1, MAX_COUNT)
-    shared = check.flag("shared_samples", shared_samples)
-    counts = sample_counts(tasks, m_in, m_out, pool, shared)
-    start, size = resolve_start(init, width, tasks.d, tasks.k, chosen)
-    columns = state_columns(chosen, size)
-    ratio = dimensions_per_task(d_over_n, n, pool, tasks)
-    number = tasks_per_round(n, pool, tasks, counts[0] is not None, ratio)
-    ran = choose_engine(engine, tasks, chosen, counts=counts, pool=pool, n=number, width=columns)
-    drawn_pool = None if counts[0] is None else pool  # a pool without samples is one of heads
-    _check_drawn_start(start, tasks, counts, number)
-    on_data = _check_reuse(route, ran, drawn_pool)
-    kind = _choose_dtype(dtype, init, tasks)
-    check_accumulate(accumulate, route, _data_dtype(kind, tasks), ran)
-    check_sparse(tasks, accumulate)
-    check_device_run((device, ran), tasks, route=route, accumulate=accumulate, columns=columns)
-    _check_method(chosen, tasks, counts[0], size)
-    check_route(tasks, chosen, route)
-    names = records.resolve(record, tasks, chosen)
-    tracked = check.flag("track_start", track_start)
-    if number is None:
-        assert isinstance(tasks, LinearTasks)
-        ratio = ratio or 0.0
-        w0 = start.w0 if isinstance(start, GivenStart) else None
-        check_limit(tasks, chosen, shared and bool(counts[0]), m_in=counts[0], width=size, w0=w0)
-        check_limit_records(chosen, names)
-        check_room(tasks, chosen, columns, ratio)
-    if tracked:
-        blocks = 1 + block_count(chosen)  # the start, and the blocks of (28)
-        check_track_start(ran, drawn_pool, tasks.d, tasks.k + blocks * columns)
-    return TrainConfig(
-        tasks=tasks,
-        method=chosen,
-        rounds=check.integer("rounds", rounds, 0, 2**62),
-        n=number,
-        m_in=counts[0],
-        m_out=counts[1],
-        d_over_n=ratio,
-        width=size,
-        init=start,
-        engine=ran,
-        route=route if on_data else None,
-        accumulate=accumulate,
-        pool=pool,
-        shared_samples=shared,
-        track_start=tracked,
-        seed=check.integer("seed", seed, 0, 2**64 - 1),
-        trials=check_trials(trials),
-        threads=check.threads(threads),
-        device=device,
-        dtype=kind,
-        record=names,
-        record_every=check.integer("record_every", record_every, 1, 2**62),
-        stop=_check_stop(stop, tasks.k, chosen),
-        checkpoint=_check_checkpoint(checkpoint),
-        progress=progress if callable(progress) else check.flag("progress", progress),
-        on_failure=check.choice("on_failure", on_failure, ("return", "raise")),
-    )
+    tasks, comm, exchange = share_tasks(tasks, comm)
+    with agreed(exchange):
+        shard = columns_of(tasks, exchange)
+        chosen = resolve(method, steps, configure)
+        pool = None if pool is None else check.integer("pool", pool, 1, MAX_COUNT)
+        shared = check.flag("shared_samples", shared_samples)
+        counts = sample_counts(tasks, m_in, m_out, pool, shared)
+        start, size = resolve_start(init, width, tasks.d, tasks.k, chosen, shard=shard)
+        columns = state_columns(chosen, size)
+        ratio = dimensions_per_task(d_over_n, n, pool, tasks)
+        count = tasks_per_round(n, pool, tasks, counts[0] is not None, ratio)
+        ran = choose_engine(engine, tasks, chosen, counts=counts, pool=pool, n=count, width=columns)
+        check_sharded_run(tasks, ran, exchange, pool=pool, device=device)
+        drawn_pool = None if counts[0] is None else pool  # a pool without samples is one of heads
+        _check_drawn_start(start, tasks, counts, count)
+        on_data = _check_reuse(route, ran, drawn_pool)
+        kind = _choose_dtype(dtype, init, tasks)
+        _check_accumulate(accumulate, route, kind, tasks, ran)
+        check_device_run((device, ran), tasks, route=route, accumulate=accumulate, columns=columns)
+        _check_method(chosen, tasks, counts[0], size)
+        check_route(tasks, chosen, route)
+        names = records.resolve(record, tasks, chosen)
+        tracked = check.flag("track_start", track_start)
+        if count is None:
+            ratio = ratio or 0.0
+            _check_infinite(tasks, chosen, start, m_in=counts[0], shared=shared, width=size)
+            check_limit_records(chosen, names)
+            check_room(tasks, chosen, columns, ratio)
+        if tracked:  # the start, and the blocks of (28)
+            room = tasks.k + (1 + block_count(chosen)) * columns
+            check_track_start(ran, drawn_pool, tasks.d, room)
+        return TrainConfig(
+            tasks=tasks,
+            method=chosen,
+            rounds=check.integer("rounds", rounds, 0, 2**62),
+            n=count,
+            m_in=counts[0],
+            m_out=counts[1],
+            d_over_n=ratio,
+            width=size,
+            init=start,
+            engine=ran,
+            route=route if on_data else None,
+            accumulate=accumulate,
+            pool=pool,
+            shared_samples=shared,
+            track_start=tracked,
+            seed=check.integer("seed", seed, 0, 2**64 - 1),
+            trials=check_trials(trials),
+            threads=check.threads(threads),
+            device=device,
+            dtype=kind,
+            record=names,
+            record_every=check.integer("record_every", record_every, 1, 2**62),
+            stop=_check_stop(stop, tasks.k, chosen),
+            checkpoint=_check_checkpoint(checkpoint),
+            progress=progress if callable(progress) else check.flag("progress", progress),
+            on_failure=check.choice("on_failure", on_failure, ("return", "raise")),
+            comm=comm,
+        )
+
+
+def _check_infinite(
+    tasks: LinearTasks | TaskBatch,
+    method: Method,
+    start: object,
+    *,
+    m_in: int | None,
+    shared: bool,
+    width: int,
+) -> None:
+    """Raise ValueError unless infinitely many tasks a round have a limit."""
+    assert isinstance(tasks, LinearTasks)
+    w0 = start.w0 if isinstance(start, GivenStart) else None
+    check_limit(tasks, method, shared and bool(m_in), m_in=m_in, width=width, w0=w0)
 
 
 def _check_method(
@@ -225,9 +243,13 @@ def _name_of(dtype: np.dtype[Any]) -> str:
     return "float32" if dtype == np.float32 else "float64"
 
 
-def _data_dtype(dtype: str, tasks: LinearTasks | TaskBatch) -> str:
-    """Return the dtype of the data."""
-    return _name_of(tasks.dtype) if isinstance(tasks, TaskBatch) else dtype
+def _check_accumulate(
+    accumulate: str, route: str, dtype: str, tasks: LinearTasks | TaskBatch, engine: str
+) -> None:
+    """Raise ValueError unless the data and the engine admit this dtype of the accumulators."""
+    of_data = _name_of(tasks.dtype) if isinstance(tasks, TaskBatch) else dtype
+    check_accumulate(accumulate, route, of_data, engine)
+    check_sparse(tasks, accumulate)
 
 
 def _check_stop(stop: object, k_star: int, method: Method) -> Stop | None:

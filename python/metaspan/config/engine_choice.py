@@ -271,7 +271,9 @@ def check_limit_records(method: Method, names: Sequence[str]) -> None:
         )
 
 
-def check_room(tasks: LinearTasks, method: Method, columns: int, d_over_n: float) -> None:
+def check_room(
+    tasks: LinearTasks | TaskBatch, method: Method, columns: int, d_over_n: float
+) -> None:
     """Raise ValueError unless d has room for the rows that rounds of the limit add to R."""
     least = tasks.k + block_count(method) * columns
     if d_over_n and tasks.d < least:

@@ -13,6 +13,7 @@ from .._support.types import F64
 from ..linear_methods import LinearAttention, LinearMAML
 from ..methods import Method
 from ..parameters import check_point
+from ..sharding.columns import Columns
 from ..solved_methods import AltGDmin
 from ..tasks.on_device import to_host
 from .options import CoordinateStart, FittedStart, Init, ZeroStart, column_length
@@ -53,8 +54,13 @@ def resolve_start(
     d: int,
     k_star: int,
     method: Method,
+    *,
+    shard: Columns | None = None,
 ) -> tuple[Init | GivenStart, int]:
-    """Check and return the start and the learner's width; `k_star` is 0 without a ground truth."""
+    """Check and return the start and the learner's width; `k_star` is 0 without a ground truth.
+
+    Arrays of the start of a sharded run may have all rows or the rows of this rank, which are kept.
+    """
     if width is not None:
         width = check.integer("width", width, 1)
         if width > d:
@@ -63,15 +69,21 @@ def resolve_start(
         if len(init) != 2:
             raise ValueError(f"init must be a pair (B0, w0); got {len(init)} values")
         init = (to_host(init[0]), to_host(init[1]))
+        if shard is not None:
+            init = (_rows_of(shard, init[0]), _rows_of(shard, init[1]))
+        rows = d if shard is None else shard.size
         if isinstance(method, LinearAttention):
-            return _check_pair(init, width, d)
-        given, size = _check_arrays(init, width, d)
+            return _check_pair(init, width, d, rows)
+        given, size = _check_arrays(init, width, d, rows)
         check_point(method, size, given.w0)
         return given, size
     from ..runs.result import Result  # noqa: PLC0415  (results build on configurations)
 
     if isinstance(init, Result):
-        return _start_of_result(init, width, d, k_star, method)
+        start, columns = _start_of_result(init, width, d, k_star, method)
+        if shard is not None and isinstance(start, GivenStart):
+            start = GivenStart(_rows_of(shard, start.B0), _rows_of(shard, start.w0))
+        return start, columns
     is_linear = isinstance(method, LinearMAML)
     init = _law_of_start(init, method)
     if width is None and k_star == 0 and not is_linear:
@@ -143,6 +155,11 @@ def _start_of_result(
     if config.tasks.d != d:
         raise ValueError(f"init must be a Result with d = {d}; got one with d = {config.tasks.d}")
     check_point(method, size)
+    if config.shard is not None:
+        raise ValueError(
+            "init must not be a Result whose rows are spread over ranks; got one with a comm: use "
+            "init=(r.B, r.w)"
+        )
     length, B = column_length(Init(), method), result._host_B
     if B is not None:
         B = B.astype(np.float64, copy=False)
@@ -171,12 +188,20 @@ def _check_room(dist: float, d: int, k_star: int, width: int) -> None:
         )
 
 
-def _check_arrays(init: tuple[Any, Any], width: int | None, d: int) -> tuple[GivenStart, int]:
-    """Check and return a start given as arrays, and its width."""
+def _rows_of(shard: Columns, array: Any) -> Any:
+    """Return this rank's rows of a matrix; return all else, such as a head, as it is."""
+    is_matrix = isinstance(array, np.ndarray) and array.ndim == 2
+    return shard.rows_of(array) if is_matrix else array
+
+
+def _check_arrays(
+    init: tuple[Any, Any], width: int | None, d: int, rows: int
+) -> tuple[GivenStart, int]:
+    """Check and return a start given as arrays with `rows` of the d rows, and its width."""
     B0, w0 = init
-    if core.is_plain_point(B0, w0, d, check.threads(None)) and width in (None, B0.shape[1]):
+    if core.is_plain_point(B0, w0, rows, check.threads(None)) and width in (None, B0.shape[1]):
         return GivenStart(B0, w0.copy()), B0.shape[1]
-    B0 = check.matrix("B0", B0, (d, "width" if width is None else width))
+    B0 = check.matrix("B0", B0, (rows, "width" if width is None else width))
     size = check.integer("the width of B0", B0.shape[1], 1)
     if size > d:
         raise ValueError(f"B0 must have at most d = {d} columns; got {size}")
@@ -184,10 +209,12 @@ def _check_arrays(init: tuple[Any, Any], width: int | None, d: int) -> tuple[Giv
     return GivenStart(B0, check.small("w0", w0, (size,))), size
 
 
-def _check_pair(init: tuple[Any, Any], width: int | None, d: int) -> tuple[GivenStart, int]:
-    """Check the start (A0, B0) of linear attention; return it and its width."""
+def _check_pair(
+    init: tuple[Any, Any], width: int | None, d: int, rows: int
+) -> tuple[GivenStart, int]:
+    """Check the start (A0, B0) of linear attention, with `rows` of the d rows; return its width."""
     A0, B0 = init
-    shape = (d, "width" if width is None else width)
+    shape = (rows, "width" if width is None else width)
     A0, B0 = check.matrix("A0", A0, shape), check.matrix("B0", B0, shape)
     size = check.integer("the width of B0", B0.shape[1], 1)
     if (A0.shape, A0.dtype) != (B0.shape, B0.dtype):

@@ -18,6 +18,7 @@ from ..tasks.batch import TaskBatch, bytes_to_read
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
 from .machine import WAKING, Machine
+from .ranks import exchange_bytes, exchange_seconds, of_widest_rank
 from .routes import bytes_of_trials, chosen_route, prices, takes_copies
 from .workload import Workload, losses_share, record_calls, workload_of
 
@@ -50,6 +51,9 @@ class Estimate:
         was not calibrated on a card.
     device_bytes : int
         Peak bytes of device memory, without the arrays that are passed to the run.
+    ranks : int
+        Number of ranks that share the run. The memory is that of the rank with the most columns,
+        and the time assumes the network of a common cluster.
     """
 
     engine: str
@@ -62,6 +66,7 @@ class Estimate:
     round: str = ""
     device: str = "cpu"
     device_bytes: int = 0
+    ranks: int = 1
 
     def __str__(self) -> str:
         lines = [
@@ -72,6 +77,8 @@ class Estimate:
             f"memory           {size_text(self.memory_bytes)}",
             *(f"  {name:<14} {size_text(count)}" for name, count in self.bytes.items()),
         ]
+        if self.ranks > 1:
+            lines.append(f"ranks            {self.ranks}; memory of one rank")
         if self.device != "cpu":
             lines += [
                 f"device           {self.device}; the time is a model",
@@ -120,9 +127,12 @@ def _round_seconds(config: TrainConfig, cost: Mapping[str, float], parallel: int
     return work / parallel + records + WAKING * (parallel > 1)
 
 
-def on_data(config: TrainConfig) -> Estimate:
-    """Estimate a run on the user's arrays, or on a pool that is drawn before the first round."""
-    work, trials = workload_of(config), len(config.trials)
+def on_data(config: TrainConfig, ranks: int = 1) -> Estimate:
+    """Estimate a run on the user's arrays, or on a pool that is drawn before the first round.
+
+    With several ranks, the estimate is that of the rank with the most columns.
+    """
+    work, trials = of_widest_rank(workload_of(config), ranks), len(config.trials)
     route = chosen_route(config)
     assert route is not None
     # The core runs a small round of a single trial on one thread.
@@ -150,16 +160,18 @@ def on_data(config: TrainConfig) -> Estimate:
     parts["exchange"] = max(exchange - int(cost["released_bytes"]), 0)
     if isinstance(config.tasks, TaskBatch):
         parts["reading"] = bytes_to_read(config.tasks, B)
+    if ranks > 1:
+        parts["messages"] = exchange_bytes(work, route, ranks)
     if drawn_data:
         parts["pool"] = work.N * (sizes.d + 1) * sizes.number_bytes
         if config.drawn_tasks.spread:  # xi is copied once and freed before the first round
             parts["pool"] += 2 * 8 * sizes.all_tasks * sizes.d
-    per_round = trials * price.round
+    per_round = trials * (price.round + exchange_seconds(work, route, ranks))
     setup = (trials if drawn_data else 1) * price.setup
     if drawn_data:  # drawing the samples, one trial after the other
         setup += trials * work.N * sizes.d / machine.normals
     if config.layout.engine == "arrays":
-        setup += trials * _start_seconds(config, machine)
+        setup += trials * _start_seconds(config, machine, ranks)
     return Estimate(
         engine=config.engine,
         route=route,
@@ -171,9 +183,12 @@ def on_data(config: TrainConfig) -> Estimate:
     )
 
 
-def sampled(config: TrainConfig) -> Estimate:
-    """Estimate a sampled run, (12): the vector route on rows that are generated when needed."""
-    work, trials = workload_of(config), len(config.trials)
+def sampled(config: TrainConfig, ranks: int = 1) -> Estimate:
+    """Estimate a sampled run, (12): the vector route on rows that are generated when needed.
+
+    With several ranks, the estimate is that of the rank with the most columns.
+    """
+    work, trials = of_widest_rank(workload_of(config), ranks), len(config.trials)
     if trials == 1 and work.cost("vector")["serial"]:
         work = work.on(1)
     price = prices(work)["vector"]
@@ -187,6 +202,7 @@ def sampled(config: TrainConfig) -> Estimate:
     )
     machine = Machine(work.threads)
     seconds = price.round + made["numbers"] / machine.normals + made["calls"] * machine.kernel
+    seconds += exchange_seconds(work, "vector", ranks)
     size = _bytes_of_B(config, work)
     parts = {
         "B": (trials * block_count(config.method) + work.cost("vector")["copies_of_B"]) * size,
@@ -196,11 +212,13 @@ def sampled(config: TrainConfig) -> Estimate:
         "exchange": max(_measuring_bytes(work), size),
         "trace": _trace_bytes(config),
     }
+    if ranks > 1:
+        parts["messages"] = exchange_bytes(work, "vector", ranks)
     return Estimate(
         engine=config.engine,
         route=None,
         memory_bytes=sum(parts.values()),
-        seconds=trials * (_start_seconds(config, machine) + config.rounds * seconds),
+        seconds=trials * (_start_seconds(config, machine, ranks) + config.rounds * seconds),
         seconds_per_round=trials * seconds,
         flops_per_round=trials * price.flops,
         bytes=parts,
@@ -238,15 +256,15 @@ def with_spectrum(config: TrainConfig) -> Estimate:
     )
 
 
-def _start_seconds(config: TrainConfig, machine: Machine) -> float:
+def _start_seconds(config: TrainConfig, machine: Machine, ranks: int = 1) -> float:
     """Return the seconds to draw B_star and B_0 of a trial at full size and measure its final B."""
-    d, k, k_star = config.tasks.d, config.columns, config.k_star
+    work = of_widest_rank(workload_of(config), ranks)
+    d, k, k_star = work.sizes.d, config.columns, config.k_star
     drawn = k * isinstance(config.init, Init)
     if isinstance(config.tasks, LinearTasks) and config.tasks.B_star is None:
         drawn += k_star
     seconds = d * drawn / machine.normals + machine.staged(core.haar_cost(d, drawn, k))
     if config.measures_distance:
-        work = workload_of(config)
         seconds += _measuring_seconds(work, 1.0, machine)
     return seconds
 

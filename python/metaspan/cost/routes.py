@@ -14,6 +14,7 @@ from ..config.engine_choice import has_route
 from ..methods import Method
 from ..tasks.batch import TaskBatch
 from .machine import Machine, Price
+from .ranks import of_widest_rank
 from .workload import Workload, work_of_batch, workload_of
 
 ROUTES = ("gram", "vector", "dual")
@@ -102,7 +103,8 @@ def takes_copies(config: TrainConfig, route: str | None) -> bool:
     """
     if route != "gram":
         return False
-    work, free = workload_of(config), memory.available_bytes()
+    ranks = 1 if config.exchange is None else config.exchange.ranks
+    work, free = of_widest_rank(workload_of(config), ranks), memory.available_bytes()
     cost, trials = work.cost("gram"), len(config.trials)
     B_bytes = work.sizes.d * work.sizes.k * work.sizes.B_number_bytes
     held = bytes_of_trials(cost, trials) + trials * cost["copies_of_B"] * B_bytes

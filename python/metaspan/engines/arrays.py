@@ -39,13 +39,13 @@ class Arrays(AtFullSize):
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
         """Return the shapes of B, w, A of (24) on the dual route, and the blocks beside them."""
-        B = (config.layout.features, config.columns)
+        B = (config.rows, config.columns)
         shapes = {"B": B} | core_shape_of_w(config) | shape_of_A(config, trials)
         return shapes | memory_shapes(config, shapes)
 
-    def cost(self, config: TrainConfig) -> estimate.Estimate:
+    def cost(self, config: TrainConfig, ranks: int = 1) -> estimate.Estimate:
         """Estimate the memory and the time of the chosen route."""
-        return estimate.on_data(config)
+        return estimate.on_data(config, ranks)
 
 
 def open_on(
@@ -61,6 +61,9 @@ def open_on(
     state = {name: part if takes_all else part[indices] for name, part in trials.parts.items()}
     if "A" in state:
         state["B"] = start["B"]
+    copies = takes_copies(config, trials.route)
+    if config.exchange is not None:
+        copies = all(config.exchange.share(copies))
     return core.Run.arrays(
         method=core_method(config.method, config.n_tasks),
         route="vector_float32" if config.accumulate == "float32" else trials.route,
@@ -71,7 +74,7 @@ def open_on(
         trials=trial_ids_of(config, indices),
         rounds=rounds_of(trials, indices),
         records=config.record,
-        copies=takes_copies(config, trials.route),
+        copies=copies,
         threads=config.threads,
         device=core_device(config.device),
     )

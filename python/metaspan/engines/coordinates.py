@@ -41,6 +41,6 @@ class InCoordinates:
         k, height = config.columns, height_of(config, parts["R"].shape[-2])
         return {"M": (config.k_star, k), "R": (height, k)} | shapes_of_w(config)
 
-    def cost(self, config: TrainConfig) -> estimate.Estimate:
+    def cost(self, config: TrainConfig, ranks: int = 1) -> estimate.Estimate:
         """Estimate the memory and the time of rounds in coordinates."""
         return estimate.in_coordinates(config)

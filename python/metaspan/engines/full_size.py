@@ -28,7 +28,7 @@ class AtFullSize:
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
         """Return the shapes of B and w, and of the blocks beside them."""
-        shapes = {"B": (config.layout.features, config.columns)} | core_shape_of_w(config)
+        shapes = {"B": (config.rows, config.columns)} | core_shape_of_w(config)
         return shapes | memory_shapes(config, shapes)
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
@@ -38,4 +38,4 @@ class AtFullSize:
 
     def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
         """Return the shapes of B and w."""
-        return {"B": (config.layout.features, config.columns)} | shapes_of_w(config)
+        return {"B": (config.rows, config.columns)} | shapes_of_w(config)

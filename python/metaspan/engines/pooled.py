@@ -70,7 +70,7 @@ class Pooled:
         height = min(config.layout.height, k)
         return {"M": (config.k_star, k), "R": (height, k)} | shapes_of_w(config)
 
-    def cost(self, config: TrainConfig) -> estimate.Estimate:
+    def cost(self, config: TrainConfig, ranks: int = 1) -> estimate.Estimate:
         """Estimate the memory and the time of the chosen route."""
         return estimate.on_data(config)
 

@@ -47,8 +47,8 @@ class Engine(Protocol):
     def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
         """Return the shapes of one trial's state in a result."""
 
-    def cost(self, config: TrainConfig) -> Estimate:
-        """Estimate the memory and the time of a run."""
+    def cost(self, config: TrainConfig, ranks: int = 1) -> Estimate:
+        """Estimate the memory and the time of a run, of one rank if several share it."""
 
 
 def shapes_of_w(config: TrainConfig) -> Shapes:
@@ -78,9 +78,9 @@ def rounds_of(trials: Trials, indices: list[int]) -> list[int]:
 
 
 def truths(config: TrainConfig, trial_ids: Sequence[int]) -> list[F64]:
-    """Return the B_star of some trials in double precision."""
+    """Return the B_star of some trials in double precision, or the rows of it of this process."""
     return [
-        config.drawn_tasks.ground_truth(config.seed, trial, config.threads).astype(
+        config.drawn_tasks._truth(config.seed, trial, config.threads, config.shard).astype(
             np.float64, copy=False
         )
         for trial in trial_ids

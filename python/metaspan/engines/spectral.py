@@ -30,6 +30,6 @@ class Spectral(AtFullSize):
             **drawn_tasks(config, trials, indices),
         )
 
-    def cost(self, config: TrainConfig) -> estimate.Estimate:
+    def cost(self, config: TrainConfig, ranks: int = 1) -> estimate.Estimate:
         """Estimate the memory and the time of moments of [B_star, B] and steps of B."""
         return estimate.with_spectrum(config)

@@ -19,6 +19,7 @@ from ..estimators.fitted import fit_start, source_of
 from ..linear_methods import LinearAttention, LinearMAML
 from ..methods import block_count
 from ..parameters import start_more
+from ..sharding.agreement import agreed
 from ..tasks.batch import TaskBatch
 
 
@@ -45,13 +46,14 @@ def start_in_coordinates(config: TrainConfig, trial_ids: Sequence[int]) -> dict[
 
 def start_at_full_size(config: TrainConfig, trial_ids: Sequence[int]) -> dict[str, NDArray[Any]]:
     """Return B and w of some trials at round 0, as arrays with a leading axis of trials."""
-    count, d, width = len(trial_ids), config.tasks.d, config.columns
+    count, rows, width = len(trial_ids), config.rows, config.columns
     dtype = np.dtype(config.dtype)
     # The dual route keeps the blocks beside B as combinations of samples.
     copies = count * (1 if config.route == "dual" else block_count(config.method))
-    what = f"{copies} x B of shape ({d}, {width})"
-    memory.require(what, copies * d * width * dtype.itemsize)
-    B, w = np.empty((count, d, width), dtype), np.empty((count, width))
+    what = f"{copies} x B of shape ({rows}, {width})"
+    with agreed(config.exchange):
+        memory.require(what, copies * rows * width * dtype.itemsize)
+    B, w = np.empty((count, rows, width), dtype), np.empty((count, width))
     if isinstance(config.init, Init):
         w[:] = _start_head(config)
         for i, trial in enumerate(trial_ids):
@@ -60,7 +62,9 @@ def start_at_full_size(config: TrainConfig, trial_ids: Sequence[int]) -> dict[st
         B[:], w[:] = _given_state(config)
         if config.measures_distance and not _may_be_zero(config):
             B0 = np.ascontiguousarray(B[0][:, -config.width :])
-            check.full_rank("B0", core.r_factor(B0, config.threads))
+            factor = core.r_factor(B0, config.threads, config.core_shard)
+            with agreed(config.exchange):
+                check.full_rank("B0", factor)
     return {"B": B, "w": _with_more(config, w)}
 
 
@@ -73,23 +77,20 @@ def _with_more(config: TrainConfig, w: F64) -> F64:
 def _draw_B(config: TrainConfig, init: Init, trial: int) -> F64:
     """Draw B (d, k) of one trial's start from its law."""
     seed, d, width, threads = config.seed, config.tasks.d, config.width, config.threads
+    shard = config.core_shard
     scale = column_length(init, config.method)
     if isinstance(init, FittedStart) and source_of(config) != "law":
         return scale * fit_start(config, init, trial)[0]
     in_coordinates = isinstance(init, (FittedStart, CoordinateStart))
     if init.dist is None and not in_coordinates:
-        return scale * core.haar(seed, trial, core.STREAM_START, d, width, None, threads)
+        return scale * core.haar(seed, trial, core.STREAM_START, d, width, None, threads, shard)
     tasks = config.tasks
-    B_star = (
-        tasks.B_star
-        if isinstance(tasks, TaskBatch)
-        else config.drawn_tasks.ground_truth(seed, trial)
-    )
+    B_star = tasks.B_star if isinstance(tasks, TaskBatch) else truth_of(config, trial)
     assert B_star is not None
     B_star = B_star.astype(np.float64, copy=False)
     M, R = _drawn_coordinates(config, init, trial)
-    E = core.haar(seed, trial, core.STREAM_FRAME, d, R.shape[0], B_star, threads)
-    return core.assemble(B_star, scale * M, E, scale * R, threads)
+    E = core.haar(seed, trial, core.STREAM_FRAME, d, R.shape[0], B_star, threads, shard)
+    return core.assemble(B_star, scale * M, E, scale * R, threads, shard)
 
 
 def _in_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
@@ -145,6 +146,11 @@ def _doubled(config: TrainConfig, B: F64) -> F64:
 def _may_be_zero(config: TrainConfig) -> bool:
     """Return whether B = 0 is a valid start; its distance to the ground truth counts as 1."""
     return isinstance(config.method, LinearMAML)
+
+
+def truth_of(config: TrainConfig, trial: int) -> NDArray[Any]:
+    """Return the rows of B_star of a trial that this process holds."""
+    return config.drawn_tasks._truth(config.seed, trial, config.threads, config.shard)
 
 
 def tilted(dist: float, d: int, k_star: int, width: int) -> tuple[F64, F64]:

@@ -14,7 +14,9 @@ from .._support import check, files, identity
 from ..config.config import TrainConfig, settings
 from ..engines import engine_of
 from ..engines.trials import Trials
+from ..sharding.agreement import agreed, require_equal
 from . import codec
+from .sharded import SPREAD, digest_start, encode_config
 
 KIND = "metaspan checkpoint"
 
@@ -37,8 +39,25 @@ class Journal:
         self._config = config
         self._path = Path(config.checkpoint.path)
         self._every = config.checkpoint.every_seconds
-        self._tree = codec.encode(replace(config, progress=False), identity.digest, path="")
+        digests = digest_start(config)
+        self._tree = encode_config(
+            replace(config, progress=False),
+            lambda array: digests.get(id(array)) or identity.digest(array),
+            strict=True,
+            path="",
+        )
         self._saved = time.monotonic()
+        self._kept: int | None = None  # the round of the state in the file
+
+    @property
+    def hint(self) -> str:
+        """A clause for the message of a failure: what the file holds; "" if it holds nothing."""
+        if self._kept is None:
+            return ""
+        path = str(self._path)
+        return (
+            f"; the checkpoint {path} holds round {self._kept}, from which the same call continues"
+        )
 
     @property
     def due(self) -> bool:
@@ -46,7 +65,7 @@ class Journal:
         return time.monotonic() - self._saved >= self._every
 
     def save(self, trials: Trials) -> None:
-        """Write the states and the rows of the trials to the file.
+        """Write the states and the rows of the trials to the file; all ranks make the call.
 
         A trial that converged is written as a live trial (one that continues), since a resumed run
         may have a different stop rule. If a live trial has recorded the row of a round but has not
@@ -67,18 +86,45 @@ class Journal:
             "parts": list(trials.parts),
             "route": trials.route,
         }
-        files.write(self._path, KIND, document, arrays)
+        shard = self._config.shard
+        if shard is None:
+            files.write(self._path, KIND, document, arrays)
+        else:
+            spread = {f"state.{name}" for name in SPREAD}
+            shard.write(
+                {name: part for name, part in arrays.items() if name in spread},
+                lambda streams: files.write(self._path, KIND, document, arrays | streams),
+            )
         self._saved = time.monotonic()
+        self._kept = min(trials.rounds, default=0)
 
     def resume(self) -> Trials | None:
         """Read the trials from the file; return None if there is no file yet.
 
-        Raises ValueError if the file is broken, or holds a run that this run cannot continue.
+        Each rank reads its rows of B. Raises ValueError if the file is broken, or holds a run that
+        this run cannot continue.
         """
+        with agreed(self._config.exchange):
+            content = self._read()
+            trials = None if content is None else self._check(*content)
+        what = "no file" if trials is None else f"a file of rounds {trials.rounds}"
+        require_equal(self._config.exchange, {f"the checkpoint {str(self._path)!r}": what})
+        self._kept = None if trials is None else min(trials.rounds, default=0)
+        return trials
+
+    def _read(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Return the document and the arrays of the file, with the rows of B of this rank."""
+        shard, rows = self._config.shard, {}
+        if shard is not None:
+            part = files.Rows(shard.lo, shard.hi, shard.d)
+            rows = {f"state.{name}": part for name in SPREAD}
         try:
-            document, arrays = files.read(self._path, KIND)
+            return files.read(self._path, KIND, rows)
         except FileNotFoundError:
             return None
+
+    def _check(self, document: dict[str, Any], arrays: dict[str, Any]) -> Trials:
+        """Return the trials in the file; raise ValueError unless this run can continue them."""
         with files.name_file_in_errors(f"{str(self._path)!r} is a broken {KIND}"):
             changes = list(codec.differences(document["config"], self._tree))
         for path, old, new in changes:

@@ -19,10 +19,11 @@ from ..methods import KINDS as METHODS
 from ..outer_step import OuterStep
 from ..privacy import UserDP
 from ..tasks import linear
-from ..tasks.batch import BatchSummary, TaskBatch
+from ..tasks.batch import TaskBatch
 from ..tasks.features import StudentT
 from ..tasks.heads import GaussianHeads, NamedFunction, SphereHeads
 from ..tasks.linear import LinearTasks
+from ..tasks.summary import BatchSummary
 
 KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
@@ -52,6 +53,9 @@ ADDED: dict[str, dict[str, Any]] = {
     "TrainConfig": {"track_start": False, "d_over_n": None},
     "FitConfig": {"device": "cpu"},
 }
+
+# Fields that no file has, with the values of these fields for what a file describes.
+LEFT_OUT: dict[str, dict[str, Any]] = {"TrainConfig": {"comm": None}}
 
 # Kinds that users may write in the TOML file of a study.
 TYPED = (
@@ -125,9 +129,9 @@ def _is_unused(value: Any, field: Field[Any]) -> bool:
 
     Files leave out options that have their default values, so that the text of the object is the
     same as in versions of the package without this option. They also leave out the fields of a fit
-    that always have the same value.
+    that always have the same value, and fields that no file has.
     """
-    if not field.init:
+    if not field.init or field.name in LEFT_OUT.get(type(value).__name__, {}):
         return True
     return _is_option(type(value), field) and bool(getattr(value, field.name) == field.default)
 
@@ -182,7 +186,8 @@ def decode(tree: Any, find: Callable[[Any], Any]) -> Any:
     if "function" in tree:
         return NamedFunction(tree["function"], tree.get("contents", ""))
     values = {name: decode(item, find) for name, item in tree["fields"].items()}
-    return kind_of(tree["kind"])(**ADDED.get(tree["kind"], {}) | values)
+    kind = tree["kind"]
+    return kind_of(kind)(**LEFT_OUT.get(kind, {}) | ADDED.get(kind, {}) | values)
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, str]]:

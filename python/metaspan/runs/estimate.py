@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from numpy.typing import DTypeLike
 
+from .._support import check
 from ..config.config import TrainConfig
 from ..config.configure import configure
 from ..config.counts import DEFAULT_N, round_text
 from ..config.options import DEFAULT_STOP, Checkpoint, Stop
+from ..config.sharded import check_sharded_run
 from ..cost.device import on_device
 from ..cost.estimate import Estimate
 from ..engines import engine_of
@@ -52,6 +54,7 @@ def estimate(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: bool | Callable[[int, int], object] = False,
     on_failure: str = "return",
+    ranks: int | None = None,
     **steps: float,
 ) -> Estimate:
     r"""Predict the memory and the time of a call of `train` with the same arguments.
@@ -68,6 +71,10 @@ def estimate(
         As in `train`.
     record_every, stop, checkpoint, progress, on_failure, **steps : object
         As in `train`.
+    ranks : int or None
+        Number of ranks of a communicator that share the run, see `train`. None: those of the
+        batch's communicator, or one. With several ranks, the estimate is that of the rank with the
+        most columns, and the time assumes the network of a common cluster.
 
     Returns
     -------
@@ -127,14 +134,21 @@ def estimate(
         on_failure=on_failure,
         **steps,
     )
-    return needs(config)
+    return needs(config, ranks)
 
 
-def needs(config: TrainConfig) -> Estimate:
-    """Predict the memory and the time of a configured run."""
+def needs(config: TrainConfig, ranks: int | None = None) -> Estimate:
+    """Predict the memory and the time of a configured run, of one rank if ranks share it."""
+    tasks, count = config.tasks, 1 if config.exchange is None else config.exchange.ranks
+    assert isinstance(tasks, (LinearTasks, TaskBatch))
+    if ranks is not None:
+        count = check.integer("ranks", ranks, 1)
+    check_sharded_run(
+        tasks, config.engine, None, pool=config.pool, device=config.device, ranks=count
+    )
     counts = config.m_in, config.m_out
     described = round_text(config.tasks, config.n, counts, config.pool, config.d_over_n)
-    on_cpu = replace(engine_of(config).cost(config), round=described)
+    on_cpu = replace(engine_of(config).cost(config, count), round=described, ranks=count)
     if config.device == "cpu":
         return on_cpu
     return on_device(config, on_cpu)

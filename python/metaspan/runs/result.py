@@ -18,9 +18,7 @@ from ..config.config import TrainConfig
 from ..config.counts import round_text
 from ..config.fit_config import FitConfig
 from ..config.options import Init
-from ..engines import engine_of
-from ..engines.starts import given_coordinates
-from ..engines.trials import LIVE, Trials
+from ..engines.starts import given_coordinates, truth_of
 from ..learned_methods import MetaSGD
 from ..linear_methods import LinearAttention
 from ..methods import Method
@@ -87,6 +85,14 @@ class Result:
     def __post_init__(self) -> None:
         if isinstance(self.trace, Mapping):
             object.__setattr__(self, "trace", Trace(self.trace))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes for a copy or a pickle, which a communicator cannot be part of."""
+        if self.config.comm is not None:
+            raise TypeError(
+                "a Result with a comm cannot be copied or pickled; use save, or gather its B"
+            )
+        return self.__dict__
 
     @property
     def w(self) -> F64:
@@ -155,9 +161,58 @@ class Result:
         coordinates, `B` is computed on first access, from the arrays of the start, which must not
         have changed. For all other runs the basis of the coordinates is not fixed and `B` is None;
         `full_B` draws a representation. If the features of the tasks are in device memory, `B` is
-        an array of their library.
+        an array of their library. In a run with a `comm`, `B` has the rows `shard` of this rank, as
+        have `full_B` and the parts ``"B"``; `gather` collects the rows of all ranks.
         """
         return self._as_lent(self._host_B)
+
+    @property
+    def shard(self) -> tuple[int, int] | None:
+        """First row of B of this rank, and the first after its last; None without a `comm`."""
+        shard = self.config.shard
+        return None if shard is None else (shard.lo, shard.hi)
+
+    @property
+    def sent_numbers(self) -> int:
+        """Numbers of eight bytes that this rank has sent to other ranks, 0 without a `comm`.
+
+        They are counted from the call of `train` on, or, for a batch with a `comm`, from the
+        making of the batch on.
+        """
+        exchange = self.config.exchange
+        return 0 if exchange is None else exchange.sent_numbers
+
+    def gather(self, name: Literal["B", "A"] = "B", *, root: int = 0) -> NDArray[Any] | None:
+        r"""Collect the rows of all ranks on one rank; all ranks make the call.
+
+        Parameters
+        ----------
+        name : {"B", "A"}
+            The attribute to collect: `B`, or `A` of linear attention.
+        root : int
+            The rank that gets the array.
+
+        Returns
+        -------
+        ndarray of shape (d, k) or (trials, d, k), or None
+            The array on the rank `root`, and None on all others. Without a `comm`, the attribute
+            itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `name` is not one of these names, or `root` is not a rank.
+        AttributeError
+            If `name` is "A", and the method is not `LinearAttention`.
+        MemoryError
+            If the array does not fit into the memory of the rank `root`; all ranks raise it.
+        """
+        check.choice("name", name, ("B", "A"))
+        shard = self.config.shard
+        most = 0 if shard is None else shard.exchange.ranks - 1
+        root = check.integer("root", root, 0, most)
+        part = self.B if name == "B" else self.A
+        return part if shard is None or part is None else shard.gather(part, root)
 
     @cached_property
     def A(self) -> NDArray[Any] | None:
@@ -213,8 +268,8 @@ class Result:
         ``B = B_star M + E R``, where the columns of E are orthonormal, and orthogonal to `B_star`.
         With several trials, M, R and w have a leading axis of trials. If the run holds `B` at full
         size, M and R are computed on first access, for some basis E of the part of `B` orthogonal
-        to `B_star`; without a `B_star`, M has no rows. `state_A` has the coordinates of `A` in the
-        same basis.
+        to `B_star`; without a `B_star`, M has no rows. All ranks of a `comm` make the first access
+        together. `state_A` has the coordinates of `A` in the same basis.
         """
         M, R, w = self._all_state
         return self._factor(M, 1), self._factor(R, 1), self._factor(w, 0)
@@ -245,17 +300,17 @@ class Result:
 
     def _coordinates(self, B: NDArray[Any], index: int) -> tuple[F64, F64]:
         """Compute M and R of the full-size representation B of the trial at an index."""
-        config, tasks = self.config, self.config.tasks
+        config, tasks, shard = self.config, self.config.tasks, self.config.core_shard
         if isinstance(tasks, LinearTasks):
-            B_star = tasks.ground_truth(config.seed, config.trials[index], config.threads)
+            B_star = truth_of(config, config.trials[index])
         elif tasks.k and isinstance(tasks, TaskBatch):
             assert tasks.B_star is not None
             B_star = tasks.B_star
         elif tasks.k:
             raise ValueError("the coordinates of B need B_star, which a file does not hold")
         else:
-            return np.empty((0, B.shape[1])), core.r_factor(B, config.threads)
-        M, R, _ = core.coordinates(B, B_star.astype(B.dtype, copy=False), config.threads)
+            return np.empty((0, B.shape[1])), core.r_factor(B, config.threads, shard)
+        M, R, _ = core.coordinates(B, B_star.astype(B.dtype, copy=False), config.threads, shard)
         return M, R
 
     def full_B(self, trial: int | None = None) -> NDArray[Any]:
@@ -526,7 +581,8 @@ class Result:
         r"""Write the result to a file that `metaspan.load` reads.
 
         The file is an npz archive without pickles. It holds a `BatchSummary` in place of the data
-        of a `TaskBatch`, and names of functions in place of their code.
+        of a `TaskBatch`, and names of functions in place of their code. All ranks of a `comm` make
+        the call together, and rank 0 writes the whole result, without holding all of `B`.
 
         Parameters
         ----------
@@ -613,47 +669,3 @@ class Result:
         memory.require(
             f"{what} of shape ({config.tasks.d}, {config.width})", 8 * config.tasks.d * columns
         )
-
-
-def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> Result:
-    """Build a result from the current state of the trials."""
-    outcomes = tuple(
-        Outcome(_convert_status(config, status, done), done)
-        for status, done in zip(trials.status, trials.rounds, strict=True)
-    )
-    parts = engine_of(config).export(config, trials.parts)
-    return assemble(config, outcomes, trials.trace(), parts, timings)
-
-
-def assemble(
-    config: TrainConfig,
-    outcomes: tuple[Outcome, ...],
-    trace: Mapping[str, NDArray[Any]],
-    parts: Mapping[str, NDArray[Any]],
-    timings: Mapping[str, float],
-) -> Result:
-    """Make a result from arrays with a leading axis of trials, which one trial does not keep."""
-    if len(outcomes) == 1:
-        trace = {name: v if name == "round" else v[0] for name, v in trace.items()}
-        parts = {name: part[0] for name, part in parts.items()}
-    return Result(
-        # A function that shows progress has no use in a result, and might prevent pickling the
-        # result.
-        config=replace(config, progress=False) if callable(config.progress) else config,
-        trace=trace,
-        parts=parts,
-        status=outcomes if len(outcomes) > 1 else outcomes[0],
-        timings=timings,
-    )
-
-
-def _convert_status(config: TrainConfig, status: int, done: int) -> Status:
-    """Convert the core's status of a trial that did `done` rounds."""
-    if status == LIVE:
-        return Status.FINISHED if done >= config.rounds else Status.INTERRUPTED
-    ends = {
-        core.TrialStatus.CONVERGED: Status.CONVERGED,
-        core.TrialStatus.DIVERGED: Status.DIVERGED,
-        core.TrialStatus.UNDERFLOW: Status.UNDERFLOW,
-    }
-    return ends[core.TrialStatus(status)]

@@ -19,11 +19,13 @@ from ..config.options import Checkpoint, Init
 from ..engines import engine_of
 from ..estimators.configure import OF_GROUND_TRUTH, configure_fit
 from ..parameters import count_more
-from ..tasks.batch import BatchSummary
+from ..sharding.agreement import agreed
 from ..tasks.linear import LinearTasks
+from ..tasks.summary import BatchSummary
 from . import codec
 from .outcome import Outcome, Status
 from .result import Result
+from .sharded import encode_config, spread_start
 
 KIND = "metaspan result"
 
@@ -32,8 +34,10 @@ Arrays = Mapping[str, NDArray[Any]]
 
 def save(result: Result, path: str | os.PathLike[str]) -> None:
     """Write a result to a file: see `Result.save`."""
-    arrays = {f"trace.{name}": values for name, values in result.trace.items()}
+    config, shard = result.config, result.config.shard
+    arrays: dict[str, Any] = {f"trace.{name}": values for name, values in result.trace.items()}
     arrays |= {f"state.{name}": part for name, part in result.parts.items()}
+    spread = {id(part) for part in (*spread_start(config), result.parts.get("B"))}
 
     def keep(array: NDArray[Any]) -> str:
         name = f"config.{len(arrays)}"
@@ -41,7 +45,7 @@ def save(result: Result, path: str | os.PathLike[str]) -> None:
         return name
 
     document = {
-        "config": codec.encode(result.config, keep, strict=False),
+        "config": encode_config(config, keep, strict=False),
         "trace": list(result.trace),
         "parts": list(result.parts),
         "status": [
@@ -50,9 +54,16 @@ def save(result: Result, path: str | os.PathLike[str]) -> None:
         ],
         "timings": dict(result.timings),
     }
-    name = check.path("path", path)
+    with agreed(config.exchange):
+        name = check.path("path", path)
     with signals.defer_interrupts():
-        files.write(name, KIND, document, arrays)
+        if shard is None:
+            files.write(name, KIND, document, arrays)
+            return
+        shard.write(
+            {key: array for key, array in arrays.items() if id(array) in spread},
+            lambda streams: files.write(name, KIND, document, arrays | streams),
+        )
 
 
 def load(path: str | os.PathLike[str]) -> Result:

@@ -6,10 +6,11 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -28,13 +29,15 @@ from ..engines import engine_of
 from ..engines.trials import LIVE, Trials
 from ..methods import Method
 from ..outer_step import step_factors
+from ..sharding.agreement import agree, agreed, guarded
 from ..tasks import heads
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
-from . import result
+from .assemble import build
 from .checkpoint import Journal
 from .outcome import Interrupted, Status, report_failures
 from .result import Result
+from .sharded import check_ranks_agree
 from .warn import warn_of_few_samples, warn_of_growing_head, warn_of_local_steps
 
 if TYPE_CHECKING:
@@ -74,6 +77,7 @@ def train(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = ...,
     progress: bool | Callable[[int, int], object] = ...,
     on_failure: str = ...,
+    comm: Any = ...,
     **steps: float,
 ) -> Result: ...
 
@@ -107,6 +111,7 @@ def train(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = ...,
     progress: bool | Callable[[int, int], object] = ...,
     on_failure: str = ...,
+    comm: Any = ...,
     **steps: float,
 ) -> Result: ...
 
@@ -139,6 +144,7 @@ def train(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: bool | Callable[[int, int], object] = False,
     on_failure: str = "return",
+    comm: Any = None,
     **steps: float,
 ) -> Result:
     r"""Train a representation and a head, on tasks from a distribution or on the user's own data.
@@ -271,6 +277,11 @@ def train(
     on_failure : {"return", "raise"}
         What happens if trials diverge. "return": the result says so in its status, and one
         `DivergenceWarning` is issued. "raise": `Diverged` is raised at the end.
+    comm : mpi4py.MPI.Intracomm or None
+        Communicator whose ranks share the run: each holds some of the d columns of X and the same
+        rows of B, see `shard`. All ranks make the call with the same arguments, except for
+        `threads`, `progress`, and arrays of columns. It needs the engine "arrays" on a batch, or
+        "sampled". None: the communicator of the batch, or one process. See Notes.
     **steps : float
         Settings of a method given by name, such as ``alpha``, ``beta`` and ``inner_steps``.
 
@@ -292,7 +303,7 @@ def train(
         If a trial diverged and `on_failure` is "raise"; its attribute `result` is the `Result`.
     Interrupted
         On Ctrl-C; its attribute `result` holds the rounds that were finished, and its message names
-        the checkpoint that holds them too.
+        the checkpoint that holds them too. All ranks of a sharded run raise it in the same round.
 
     Warns
     -----
@@ -363,13 +374,15 @@ def train(
         checkpoint=checkpoint,
         progress=progress,
         on_failure=on_failure,
+        comm=comm,
         **steps,
     )
     warn_of_few_samples(config)
     warn_of_local_steps(config)
     warn_of_growing_head(config)
     finished = run(config)
-    report_failures(finished, "round")
+    with agreed(config.exchange):
+        report_failures(finished, "round")
     return finished
 
 
@@ -398,27 +411,36 @@ def run(config: TrainConfig) -> Result:
     began = time.perf_counter()
     if config.device == "cuda":
         open_device()
-    journal = None if config.checkpoint is None else Journal(config)
-    trials = journal.resume() if journal else None
-    if trials is not None and config.device != "cpu":
-        _leave_dual_route(config, trials)
-    config = _with_route(config, trials.route if trials else chosen_route(config))
-    if trials is None:
-        trials = begin(config)
+    with guarded(config.exchange, lambda: "failed before its first round"):
+        check_ranks_agree(config)
+        journal = None if config.checkpoint is None else Journal(config)
+        trials = journal.resume() if journal else None
+        if trials is not None and config.device != "cpu":
+            _leave_dual_route(config, trials)
+        config = _with_route(config, trials.route if trials else _choose_route(config))
+        if trials is None:
+            trials = begin(config)
     prepared = time.perf_counter()
 
     def build_result() -> Result:
         now = time.perf_counter()
         seconds = {"prepare": prepared - began, "run": now - prepared, "total": now - began}
-        return result.build(config, trials, seconds)
+        return build(config, trials, seconds)
 
     try:
         if trials.live:
             drive(config, trials, journal)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # of all ranks of a sharded run
         finished = build_result()
         raise Interrupted(_describe_interruption(finished), finished) from None
     return build_result()
+
+
+def _choose_route(config: TrainConfig) -> str | None:
+    """Return the chosen route; rank 0 chooses, since rates and free memory differ between ranks."""
+    if isinstance(config.tasks, TaskBatch):
+        config.tasks.sparsity  # noqa: B018  (computed by all ranks, and kept)
+    return agree(config.exchange, lambda: chosen_route(config) if config.is_root else None)
 
 
 def _describe_interruption(interrupted: Result) -> str:
@@ -448,7 +470,8 @@ def _leave_dual_route(config: TrainConfig, trials: Trials) -> None:
 def begin(config: TrainConfig) -> Trials:
     """Make the trials of a run whose route is chosen, at round 0."""
     count, names = len(config.trials), config.layout.columns
-    memory.require(f"{count} trials", 8 * count * (config.columns * (config.k_star + 1) + 64))
+    with agreed(config.exchange):
+        memory.require(f"{count} trials", 8 * count * (config.columns * (config.k_star + 1) + 64))
     return Trials(
         parts=engine_of(config).start(config, config.trials),
         rounds=[0] * count,
@@ -464,7 +487,8 @@ def _with_route(config: TrainConfig, route: str | None) -> TrainConfig:
     if route == config.route:
         return config
     routed = replace(config, route=route)
-    vars(routed)["layout"] = config.layout  # otherwise it would be computed again
+    for name in ("layout", "shard"):  # otherwise they would be made again
+        vars(routed)[name] = getattr(config, name)
     return routed
 
 
@@ -475,17 +499,30 @@ def drive(config: TrainConfig, trials: Trials, journal: Journal | None) -> None:
     groups = [[i] for i in live] if engine_of(config).own_data(config) else [live]
     total = config.rounds * len(groups)
     done = min((trials.rounds[i] for i in groups[0]), default=0)
-    with progress.reporter(config.progress, done, total) as report:
+    # Ranks must end in the same round. They handle signals together, at the end of a chunk.
+    deferral = nullcontext(None) if config.exchange is None else signals.defer_interrupts()
+    shown = config.progress if config.is_root else False
+    with deferral as call_handlers, progress.reporter(shown, done, total) as report:
         for number, indices in enumerate(groups):
             first = number * config.rounds
-            report_here = partial(_report_shifted, report, first)
+            report_here = partial(_report_shifted, report, first, call_handlers)
             # No variable refers to a finished group, since the next group needs its memory.
             TrialGroup(config, trials, indices).advance(journal, report_here)
 
 
-def _report_shifted(report: Callable[[int], object], first: int, at: int) -> None:
-    """Report the rounds of a group, after the `first` rounds of the groups before it."""
+def _report_shifted(
+    report: Callable[[int], object],
+    first: int,
+    call_handlers: Callable[[], None] | None,
+    at: int,
+) -> None:
+    """Report the rounds of a group, after the `first` rounds of the groups before it.
+
+    Then call the handlers of signals that were deferred.
+    """
     report(first + at)
+    if call_handlers is not None:
+        call_handlers()
 
 
 class TrialGroup:
@@ -523,11 +560,20 @@ class TrialGroup:
 
     def advance(self, journal: Journal | None, report: Callable[[int], object]) -> None:
         """Do all rounds; the trials and the checkpoint are up to date even if this raises."""
-        try:
-            self._advance_to_end(journal, report)
-        finally:
-            self._keep(journal)
-        self._measure_end()
+        exchange = self._config.exchange
+        guard = partial(
+            guarded,
+            exchange,
+            lambda: f"failed in round {self._slowest}",
+            lambda: journal.hint if journal else "",
+        )
+        with guard():
+            try:
+                with guard():  # ends all ranks before this rank saves a state alone
+                    self._advance_to_end(journal, report)
+            finally:
+                self._keep(journal)
+            self._measure_end()
 
     def _advance_to_end(self, journal: Journal | None, report: Callable[[int], object]) -> None:
         """Advance every live trial to the last round, in chunks of about CHUNK_SECONDS."""
@@ -546,11 +592,11 @@ class TrialGroup:
             )
             elapsed = time.perf_counter() - started
             at = self._slowest
-            report(at)
+            finish = partial(_finish_chunk, partial(report, at), chunk, elapsed, journal)
+            chunk, is_due = agree(config.exchange, finish)
             if at >= config.rounds:
                 return
-            chunk = max(1, round(chunk * min(8.0, CHUNK_SECONDS / max(elapsed, 1e-9))))
-            if journal and journal.due:
+            if is_due:
                 self._keep(journal)
 
     def _measure_end(self) -> None:
@@ -618,6 +664,11 @@ class TrialGroup:
         """
         if not self._user_heads:
             return None
+        with agreed(self._config.exchange):
+            return self._draw_heads(begin, end)
+
+    def _draw_heads(self, begin: int, end: int) -> F64:
+        """Call the user's function of heads, for `_call_heads`."""
         config, law = self._config, self._config.drawn_tasks
         w_star = np.zeros((len(self._trial_ids), end - begin, config.n_tasks, law.k))
         standing = zip(self._trial_ids, self._run.rounds, self._run.status, strict=True)
@@ -627,6 +678,18 @@ class TrialGroup:
                     law.heads, config.n_tasks, law.k, (config.seed, number, round)
                 )
         return w_star
+
+
+def _finish_chunk(
+    report: Callable[[], object], chunk: int, elapsed: float, journal: Journal | None
+) -> tuple[int, bool]:
+    """Report the rounds of a chunk; return the length of the next, and if the state must be saved.
+
+    The ranks of a sharded run take the answer of rank 0.
+    """
+    report()
+    longer = max(1, round(chunk * min(8.0, CHUNK_SECONDS / max(elapsed, 1e-9))))
+    return longer, journal is not None and journal.due
 
 
 def _stop_values(config: TrainConfig) -> tuple[float, float]:

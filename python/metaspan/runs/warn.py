@@ -12,6 +12,7 @@ from ..config.options import Init, column_length
 from ..engines.isotropic_noise import isotropic_noise
 from ..linear_methods import LinearMAML
 from ..methods import ANIL, MAML, FedAvg, Reptile
+from ..sharding.agreement import agreed
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
 from ..tasks.moments import moments
@@ -47,7 +48,14 @@ def warn_of_few_samples(config: TrainConfig) -> None:
             "unknowns of a representation: it may fit them and learn nothing for new tasks, and "
             "loss_out is the loss of these samples"
         )
-        warnings.warn(message, FewSamplesWarning, stacklevel=3)
+        _warn(config, message, FewSamplesWarning)
+
+
+def _warn(config: TrainConfig, message: str, kind: type[Warning]) -> None:
+    """Issue a warning for the caller's caller's caller, on rank 0 alone."""
+    with agreed(config.exchange):
+        if config.is_root:
+            warnings.warn(message, kind, stacklevel=4)
 
 
 def warn_of_local_steps(config: TrainConfig) -> None:
@@ -70,6 +78,8 @@ def warn_of_local_steps(config: TrainConfig) -> None:
         squared = column_length(config.init, method) ** 2
     else:
         squared = float(np.sum(np.square(config.init[0]))) / config.width
+        if config.exchange is not None:
+            squared = math.fsum(config.exchange.share(squared))
     factor = method.alpha * tasks.d / m * signal / max(squared, 1e-300)
     if factor > LONG_LOCAL_STEP:
         message = (
@@ -77,7 +87,7 @@ def warn_of_local_steps(config: TrainConfig) -> None:
             f"m_in = {m}: once heads fit the tasks, a step moves a residual by {factor:.3g} times "
             f"its size, and the limit is {LONG_LOCAL_STEP:g}"
         )
-        warnings.warn(message, LocalStepsWarning, stacklevel=3)
+        _warn(config, message, LocalStepsWarning)
 
 
 def warn_of_growing_head(config: TrainConfig) -> None:
@@ -114,7 +124,7 @@ def warn_of_growing_head(config: TrainConfig) -> None:
             f"samples of n = {config.n} tasks: their noise keeps alpha B^T B at {1.0 + excess:.3g},"
             " above 1, where w = 0 is unstable; train with outer='body' or by exact ANIL"
         )
-        warnings.warn(message, GrowingHeadWarning, stacklevel=3)
+        _warn(config, message, GrowingHeadWarning)
 
 
 def _excess_of_noise(config: TrainConfig, s: float) -> float:

@@ -203,3 +203,38 @@ def test_import_takes_no_optional_package():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("engine", ["sampled", "arrays"])
+def test_ranks_share_the_memory_and_the_time(engine):
+    law = ms.LinearTasks(d=400_000, k=4)
+    tasks, counts = law, {"n": 5, "m_in": 10, "m_out": 10, "engine": engine}
+    if engine == "arrays":
+        X, y = np.zeros((5, 20, 40_000)), np.zeros((5, 20))
+        tasks, counts = ms.TaskBatch.split(X, y, m_in=10), {"route": "vector", "width": 4}
+    alone, two, four = (
+        ms.estimate(tasks, "fo-maml", rounds=10, threads=1, ranks=ranks, **counts)
+        for ranks in (1, 2, 4)
+    )
+    assert [e.ranks for e in (alone, two, four)] == [1, 2, 4]
+    assert alone == ms.estimate(tasks, "fo-maml", rounds=10, threads=1, **counts)
+    for name in ("B", "exchange"):
+        assert two.bytes[name] == pytest.approx(alone.bytes[name] / 2, rel=0.1, abs=1e4)
+        assert four.bytes[name] == pytest.approx(alone.bytes[name] / 4, rel=0.1, abs=1e4)
+    assert four.memory_bytes < two.memory_bytes < alone.memory_bytes
+    assert four.seconds_per_round < alone.seconds_per_round
+    assert "ranks            4" in str(four)
+    assert "ranks" not in str(alone)
+
+
+def test_ranks_are_refused_where_no_run_is_shared():
+    tasks = ms.LinearTasks(d=10**6, k=4)
+    with pytest.raises(ValueError, match=r"^ranks must be 1 for the engine 'population', .* got 2"):
+        ms.estimate(tasks, "anil", ranks=2)
+    counts = {"n": 5, "m_in": 10, "m_out": 10}
+    with pytest.raises(ValueError, match=r"^pool must be None for a run with ranks"):
+        ms.estimate(tasks, "anil", ranks=2, pool=9, engine="arrays", **counts)
+    with pytest.raises(ValueError, match=r"^ranks must be at most 128 for d = 1000000"):
+        ms.estimate(tasks, "anil", ranks=2**11, engine="sampled", **counts)
+    with pytest.raises(TypeError, match=r"^ranks must be an integer"):
+        ms.estimate(tasks, "anil", ranks=2.0)

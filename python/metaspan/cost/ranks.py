@@ -1,0 +1,58 @@
+r"""What sharing a run among the ranks of a communicator costs: the exchange of sums over d.
+
+Latency and bandwidth are assumed, not measured: they are those of a common network of a cluster.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+from .._load import core
+from ..methods import core_method
+from .workload import Workload
+
+LATENCY = 5e-6  # seconds of a message: assumed
+BANDWIDTH = 5e9  # bytes per second that a rank sends: assumed
+COPIES = 3  # of the numbers of an exchange: sums of the nodes of a rank, of all ranks, and totals
+
+
+def of_widest_rank(work: Workload, ranks: int) -> Workload:
+    """Return the work of the rank that holds the most columns."""
+    if ranks == 1:
+        return work
+    sizes = work.sizes
+    edges = core.Shard.edges(sizes.d, ranks)
+    d = max(end - first for first, end in pairwise(edges))
+    entries = None if sizes.entries is None else sizes.entries * d / sizes.d
+    return replace(work, sizes=sizes._replace(d=d, entries=entries))
+
+
+def exchanged_numbers(work: Workload, route: str) -> float:
+    """Return the most numbers that a rank sends in a round, without records of B."""
+    sizes, method = work.sizes, core_method(work.method)
+    rows = sizes.n * (sizes.m_in + sizes.m_out * (not sizes.shared))
+    if route == "dual":
+        return 0.0
+    needs = core.method_needs(method)
+    grams = sizes.n * sizes.m_in * (sizes.m_in * needs["gram"] + sizes.m_out * needs["cross_gram"])
+    if route == "gram":
+        return rows * sizes.k + grams
+    return rows * (2 * method.inner_steps + 1) + grams * method.adapt_B
+
+
+def exchange_seconds(work: Workload, route: str, ranks: int) -> float:
+    """Return the seconds of the exchanges of a round."""
+    if ranks == 1:
+        return 0.0
+    messages = 2 * math.ceil(math.log2(ranks))
+    return LATENCY * messages + 2 * 8 * exchanged_numbers(work, route) / BANDWIDTH
+
+
+def exchange_bytes(work: Workload, route: str, ranks: int) -> int:
+    """Return the bytes that a rank needs for exchanges."""
+    if ranks == 1:
+        return 0
+    numbers = work.N**2 if route == "dual" else exchanged_numbers(work, route)
+    return round(COPIES * 8 * numbers)
