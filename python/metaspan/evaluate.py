@@ -20,6 +20,7 @@ from .held_out import Losses, losses_of_learners, split_batch
 from .linear_methods import LinearAttention
 from .methods import AverageRisk, Method, resolve
 from .parameters import check_blocks, check_point, check_solvable, inner_loop
+from .sharding.agreement import agreed, guarded, require_equal
 from .tasks.batch import TaskBatch
 from .tasks.linear import MAX_COUNT, LinearTasks
 from .tasks.moments import moments
@@ -180,7 +181,8 @@ def evaluate(
     w : array_like of shape (k,)
         Head. `LinearAttention` takes its factors A and B in place of `B` and `w`, both as arrays or
         both as pairs of coordinates, such as ``r.state_A`` and ``r.state[:2]`` of a `Result`. A
-        batch needs arrays.
+        batch needs arrays. For a batch with a `comm`, all ranks make the call, and `B` has the rows
+        of this rank.
     tasks : LinearTasks or TaskBatch
         The distribution of the new tasks, with Gaussian features and without a spectrum. If
         `spread` is positive, :math:`\theta` includes the part that a task does not share (33). Or a
@@ -309,18 +311,25 @@ def evaluate(
     >>> risk.n, risk.least_squares.mean < risk.single_task_ridge.mean
     (4, True)
     """
-    fixed_penalty = None if ridge is None else check.real("ridge", ridge, 0.0, 1e100)
-    chosen = resolve(method, steps, evaluate)
-    B, w = to_host(B), to_host(w)
-    check.choice("device", device, DEVICES)
+    exchange = tasks._exchange if isinstance(tasks, TaskBatch) else None
+    with agreed(exchange):
+        fixed_penalty = None if ridge is None else check.real("ridge", ridge, 0.0, 1e100)
+        chosen = resolve(method, steps, evaluate)
+        B, w = to_host(B), to_host(w)
+        check.choice("device", device, DEVICES)
+        if isinstance(tasks, TaskBatch):
+            if n is not None:
+                raise ValueError(
+                    f"n must be None for a batch, all of whose tasks are used; got {check.show(n)}"
+                )
+            split = split_batch(tasks, m)
+            workers = check.threads(threads)
     if isinstance(tasks, TaskBatch):
-        if n is not None:
-            raise ValueError(
-                f"n must be None for a batch, all of whose tasks are used; got {check.show(n)}"
+        require_equal(exchange, {"m": str(m), "ridge": str(ridge)})
+        with guarded(exchange):
+            return _evaluate_batch(
+                (B, w), split, chosen, fixed_penalty, workers=workers, device=device
             )
-        split = split_batch(tasks, m)
-        workers = check.threads(threads)
-        return _evaluate_batch((B, w), split, chosen, fixed_penalty, workers=workers, device=device)
     if device != "cpu":
         raise ValueError(
             "device must be 'cpu' for a law of tasks, whose risks need no array of size d; "
@@ -365,8 +374,9 @@ def _evaluate_batch(
     device: str,
 ) -> Evaluation:
     """Compute the losses of all learners on the outer sets of a batch."""
-    if not isinstance(point[0], np.ndarray):
-        raise TypeError(f"B must be an array (d, k) for a batch; got {check.show(point[0])}")
+    with agreed(batch._exchange):
+        if not isinstance(point[0], np.ndarray):
+            raise TypeError(f"B must be an array (d, k) for a batch; got {check.show(point[0])}")
     losses = losses_of_learners(point, batch, method, ridge, workers, device=device)
     weights = np.ones(batch.n) if batch.weights is None else batch.weights
     risks = {name: _mean_loss(learner, weights) for name, learner in losses.items()}

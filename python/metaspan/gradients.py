@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
@@ -33,6 +34,8 @@ from .parameters import (
     split_more,
     start_more,
 )
+from .sharding.agreement import agreed, guarded, require_equal
+from .sharding.columns import Columns
 from .tasks.arrays import Data, check_sets, core_sets, require_finite
 from .tasks.batch import TaskBatch, core_data
 from .tasks.on_device import borrow, is_device_array, like, to_host
@@ -107,10 +110,11 @@ def meta_gradient(
     ----------
     B : ndarray of shape (d, k), float32 or float64
         Representation, C-contiguous; or an array of CuPy, PyTorch or JAX in the memory of a GPU.
+        For a batch with a `comm`, `B` has the rows of this rank, as has the gradient.
     w : array_like of shape (k,)
         Head. `LinearAttention` takes its factors A and B in place of `B` and `w`.
     batch : TaskBatch
-        The tasks, all of which are used.
+        The tasks, all of which are used. All ranks of its `comm` make the call.
     method : ANIL, MAML, another method, or str
         The method, or its name.
     losses : bool
@@ -170,42 +174,67 @@ def meta_gradient(
     >>> meta_gradient(np.eye(30, 2), np.zeros(2), batch, "anil", alpha=0.1).B.shape
     (30, 2)
     """
-    options = (losses, type(losses), route, accumulate, device)
-    call = _read_call(meta_gradient, method, threads, options, **steps)
-    if not isinstance(batch, TaskBatch):
-        raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
-    workers = call.threads or cpus.default_threads()
-    B, w, lent = _to_host(B, w)
-    B, w = _check_point(call, B, w, batch.d, workers)
-    if device != "cpu":
-        check_device_data(batch.is_sparse, B.shape[1], accumulate=accumulate)
-    if accumulate == "float32":
-        check_accumulate(accumulate, route, str(batch.dtype))
-        check_sparse(batch, accumulate)
-        route = "vector_float32"
-    elif route == "auto":
-        route = _choose_route(batch, call, B.shape[1], device)
-    if call.core_method.solves_head:
-        check_solvable(call.method, batch.least_m_in, B.shape[1])
-        check_route(batch, call.method, route)
-    if batch.weights is not None:
-        check_weights(batch, call.method)
-    learns_more = call.learns_more or v is not None
-    if learns_more:
-        w = np.concatenate([w, start_more(call.method, B.shape[1], v)])
-    if call.core_method.fresh_steps:
-        check_blocks(call.method, batch.m_in)
-    data = core_data(batch, one_round=True)
-    parts = core.gradient_arrays(
-        call.core_method, route, B, w, data, workers, call.losses, core_device(device)
-    )
-    _require_solved(call, parts["B"])
+    columns = batch._columns if isinstance(batch, TaskBatch) else None
+    exchange = None if columns is None else columns.exchange
+    with agreed(exchange):
+        options = (losses, type(losses), route, accumulate, device)
+        call = _read_call(meta_gradient, method, threads, options, **steps)
+        if not isinstance(batch, TaskBatch):
+            raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
+        workers = call.threads or cpus.default_threads()
+        B, w, lent = _to_host(B, w)
+        B, w = _check_point(call, B, w, batch.d, workers, rows=batch.rows)
+        if device != "cpu":
+            check_device_data(batch.is_sparse, B.shape[1], accumulate=accumulate)
+        if accumulate == "float32":
+            check_accumulate(accumulate, route, str(batch.dtype))
+            check_sparse(batch, accumulate)
+            route = "vector_float32"
+        if call.core_method.solves_head:
+            check_solvable(call.method, batch.least_m_in, B.shape[1])
+            check_route(batch, call.method, route)
+        if batch.weights is not None:
+            check_weights(batch, call.method)
+        learns_more = call.learns_more or v is not None
+        if learns_more:
+            w = np.concatenate([w, start_more(call.method, B.shape[1], v)])
+        if call.core_method.fresh_steps:
+            check_blocks(call.method, batch.m_in)
+    if columns is not None:
+        _require_same_call(columns, call, (B, w), route, device)
+    with guarded(exchange):
+        if route == "auto":
+            route = _choose_route(batch, call, B.shape[1], device)
+        data = core_data(batch, one_round=True)
+        parts = core.gradient_arrays(
+            call.core_method, route, B, w, data, workers, call.losses, core_device(device)
+        )
+    with agreed(exchange):
+        _require_solved(call, parts["B"])
     if learns_more:
         parts |= split_more(call.method, B.shape[1], parts["w"])
     parts = _split(call, parts)
     if lent is not None:
         parts |= {name: like(lent, parts[name]) for name in ("B", "A") if name in parts}
     return Gradient._of_core(parts)
+
+
+def _require_same_call(
+    columns: Columns, call: _Call, point: tuple[NDArray[Any], F64], route: str, device: str
+) -> None:
+    """Raise an error on all ranks unless they compute the same gradient, on CPUs."""
+    B, w = point
+    with agreed(columns.exchange):
+        if device != "cpu":
+            raise ValueError(f"device must be 'cpu' for a batch with a comm; got {device!r}")
+    described = {
+        "method": str(call.method),
+        "losses": str(call.losses),
+        "route": route,
+        "B": f"{B.shape[1]} columns of {B.dtype}",
+        "w": str(w.tolist()),
+    }
+    require_equal(columns.exchange, described)
 
 
 def population_gradient(
@@ -467,26 +496,41 @@ def _read_call(
 
 
 def _check_point(
-    call: _Call, B: NDArray[Any], w: ArrayLike, d: int | None, workers: int
+    call: _Call,
+    B: NDArray[Any],
+    w: ArrayLike,
+    d: int | None,
+    workers: int,
+    *,
+    rows: int | None = None,
 ) -> tuple[NDArray[Any], F64]:
-    """Check the point of a call; linear attention takes (A, B) and becomes [A, B] with head 0."""
+    """Check the point of a call; linear attention takes (A, B) and becomes [A, B] with head 0.
+
+    B has `rows` of the d rows, or all if `rows` is None.
+    """
     if isinstance(call.method, LinearAttention):
         first, second = B, w
-        return stacked_factors(first, second, d, workers)
-    B, w = _check_arrays(B, w, d, workers)
+        return stacked_factors(first, second, d, workers, rows)
+    B, w = _check_arrays(B, w, d, workers, rows)
     check_point(call.method, B.shape[1], w)
     return B, w
 
 
-def stacked_factors(A: object, B: object, d: int | None, workers: int) -> tuple[NDArray[Any], F64]:
-    """Check the factors of linear attention; return the state [A, B] (d, 2k) and the head 0."""
-    first = check.matrix("A", A, ("d" if d is None else d, "k"))
+def stacked_factors(
+    A: object, B: object, d: int | None, workers: int, rows: int | None = None
+) -> tuple[NDArray[Any], F64]:
+    """Check the factors of linear attention; return the state [A, B] (d, 2k) and the head 0.
+
+    The factors have `rows` of the d rows, or all if `rows` is None.
+    """
+    first = check.matrix("A", A, (_rows_text(rows or d), "k"))
     second = check.matrix("B", B, first.shape)
     if first.dtype != second.dtype:
         raise ValueError(f"A must have the dtype of B, {second.dtype}; got {first.dtype}")
     width = check.integer("the width of B", second.shape[1], 1)
-    if width > second.shape[0]:
-        raise ValueError(f"B must have at most d = {second.shape[0]} columns; got {width}")
+    most = second.shape[0] if d is None else d
+    if width > most:
+        raise ValueError(f"B must have at most d = {most} columns; got {width}")
     for name, array in (("A", first), ("B", second)):
         check.finite(name, array, workers)
     return np.concatenate([first, second], axis=1), np.zeros(2 * width)
@@ -515,24 +559,38 @@ def _require_solved(call: _Call, result: NDArray[Any]) -> None:
 
 
 def _choose_route(batch: TaskBatch, call: _Call, width: int, device: str) -> str:
-    """Choose the cheapest route; a batch in memory remembers the choice."""
+    """Choose the cheapest route; a batch in memory remembers the choice. Rank 0 chooses for all."""
     key = (call.core_method, width, call.losses, device)
     route = batch._routes.get(key)
     if route is None:
-        route = cheapest_sweep(batch, call.method, width, call.losses, device)
+        columns, choose = batch._columns, partial(cheapest_sweep, batch, call.method, width)
+        if columns is None:
+            route = choose(call.losses, device)
+        else:
+            batch.sparsity  # noqa: B018  (computed by all ranks, and kept)
+            route = columns.from_root(choose(call.losses, device) if columns.is_root else "")
         if not batch.on_disk:  # the time to read depends on the memory that is free
             batch._routes[key] = route
     return route
 
 
+def _rows_text(rows: int | None) -> int | str:
+    """Return the expected number of rows; None leaves it free."""
+    return "d" if rows is None else rows
+
+
 def _check_arrays(
-    B: NDArray[Any], w: ArrayLike, d: int | None, workers: int
+    B: NDArray[Any], w: ArrayLike, d: int | None, workers: int, rows: int | None = None
 ) -> tuple[NDArray[Any], F64]:
-    """Check and return a representation and a head; `d` None leaves the number of features free."""
-    if core.is_plain_point(B, w, -1 if d is None else d, workers):
+    """Check and return a representation and a head; `d` None leaves the number of features free.
+
+    B has `rows` of the d rows, or all if `rows` is None.
+    """
+    rows = d if rows is None else rows
+    if core.is_plain_point(B, w, -1 if rows is None else rows, workers):
         return B, w  # type: ignore[return-value]
-    B = check.matrix("B", B, ("d" if d is None else d, "k"))
-    d = B.shape[0]
+    B = check.matrix("B", B, (_rows_text(rows), "k"))
+    d = B.shape[0] if d is None else d
     width = check.integer("the width of B", B.shape[1], 1)
     if width > d:
         raise ValueError(f"B must have at most d = {d} columns; got {width}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from .estimators.transforms import scaled_rows
 from .gradients import meta_gradient
 from .linear_methods import LinearAttention
 from .methods import AverageRisk, Method
+from .sharding.columns import column_sums
 from .tasks.batch import TaskBatch, core_data, split_at
 
 BLOCK_BYTES = 2**26  # memory for the products of the tasks that are processed together
@@ -62,7 +64,9 @@ def split_batch(batch: TaskBatch, m: int | None) -> TaskBatch:
                 f"got {m}"
             )
         pair = batch._inner.samples(slice(m)), batch._outer
-    return TaskBatch._of_sets(*pair, B_star=batch.B_star, weights=batch.weights)
+    return TaskBatch._of_sets(
+        *pair, B_star=batch.B_star, weights=batch.weights, comm=batch._columns
+    )
 
 
 def losses_of_learners(
@@ -242,7 +246,8 @@ def _pooled(batch: TaskBatch, penalty: float, threads: int, device: str) -> F64:
     ``penalty / 2 * ||theta||^2``. Conjugate gradients start at 0, and each step takes one pass over
     X.
     """
-    samples = open_arrays(TaskBatch._of_sets(batch._inner, None), 0, 0, threads, device)
+    inner = TaskBatch._of_sets(batch._inner, None, comm=batch._columns)
+    samples = open_arrays(inner, 0, 0, threads, device)
     m = np.diff(samples.offsets)
     weights = np.ones(batch.n) if batch.weights is None else batch.weights
     share = np.repeat(weights / (batch.n * m), m)
@@ -252,5 +257,6 @@ def _pooled(batch: TaskBatch, penalty: float, threads: int, device: str) -> F64:
         samples.combine((share * samples.y)[:, None]),
         TOLERANCE,
         MOST_STEPS,
+        partial(column_sums, columns=batch._columns),
     )
     return theta

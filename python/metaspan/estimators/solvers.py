@@ -326,31 +326,42 @@ def _new_directions(space: _Krylov, off: F64, norm: float) -> tuple[F64, F64]:
     return orthonormal(Q - space.V @ (space.V.T @ Q)), sizes[new, None] * right[new]
 
 
-def solve_by_cg(apply: Operator, right: F64, tol: float, passes: int) -> tuple[F64, str]:
+def _column_sums(P: F64, Q: F64) -> F64:
+    """Return the inner products (c,) of the columns of P and Q (dim, c)."""
+    return np.asarray(np.sum(P * Q, axis=0))
+
+
+def solve_by_cg(
+    apply: Operator,
+    right: F64,
+    tol: float,
+    passes: int,
+    sums: Callable[[F64, F64], F64] = _column_sums,
+) -> tuple[F64, str]:
     """Solve A x = b for each column b of `right` (dim, c) by conjugate gradients.
 
     `apply` maps P (dim, c) to A P for a symmetric, positive semidefinite A whose range contains the
     right-hand sides; the solution is the one of the least norm. The iteration ends when the norm of
     every residual is at most `tol` times the norm of its right-hand side, or after `passes`
-    products. Returns the solutions (dim, c), and a clause that says why the solutions are less
-    accurate, or "".
+    products. `sums` computes the inner products of the columns of two arrays. Returns the solutions
+    (dim, c), and a clause that says why the solutions are less accurate, or "".
     """
     x = np.zeros_like(right)
     residual = right.copy()
-    P, squares = residual.copy(), np.sum(right * right, axis=0)
+    P, squares = residual.copy(), sums(right, right)
     goal = tol**2 * squares
     for _ in range(passes):
         active = squares > goal
         if not active.any():
             return x, ""
         A_P = apply(np.ascontiguousarray(P))
-        curvature = np.sum(P * A_P, axis=0)
+        curvature = sums(P, A_P)
         step = np.divide(
             squares, curvature, out=np.zeros_like(squares), where=active & (curvature > 0)
         )
         x += step * P
         residual -= step * A_P
-        before, squares = squares, np.sum(residual * residual, axis=0)
+        before, squares = squares, sums(residual, residual)
         P = residual + np.divide(squares, before, out=np.zeros_like(squares), where=active) * P
     if (squares <= goal).all():
         return x, ""
