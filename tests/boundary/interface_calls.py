@@ -30,6 +30,7 @@ MANY = TASKS.sample(20, 2, 2)
 RUN = {f.name: f.metadata["default"] for f in fields(ms.TrainConfig) if f.metadata}
 RUN |= {"rounds": 4, "n": 3, "trials": 2, "threads": 1, "stop": None}
 RUN |= {"record": ("dist", "loss_out")}
+ALONE = {name: value for name, value in RUN.items() if name != "comm"}
 RESULT = ms.train(TASKS, "anil", **RUN)
 LAYER = ms.train(TASKS, "linear-attention", **RUN)
 SAMPLES_RESULT = ms.train(TASKS, "fo-anil", **{**RUN, "m_in": 3, "m_out": 3})
@@ -173,20 +174,24 @@ CALLS = {
         ms.TaskBatch,
         {
             **{"X_in": X, "y_in": Y, "X_out": X, "y_out": Y, "B_star": B_STAR, "heads": HEADS},
-            **{"weights": WEIGHTS, "check_finite": True},
+            **{"weights": WEIGHTS, "comm": None, "check_finite": True},
         },
         ms.TaskBatch,
     ),
+    "TaskBatch.sharded": Call(BATCH.sharded, {"comm": None}, ms.TaskBatch),
     "TaskBatch.split": Call(
         ms.TaskBatch.split,
-        {"X": X, "y": Y, "m_in": 2, "B_star": B_STAR, "weights": WEIGHTS, "check_finite": True},
+        {
+            **{"X": X, "y": Y, "m_in": 2, "B_star": B_STAR, "weights": WEIGHTS},
+            **{"comm": None, "check_finite": True},
+        },
         ms.TaskBatch,
     ),
     "TaskBatch.stacked": Call(
         ms.TaskBatch.stacked,
         {
             **{"X": X.reshape(-1, D), "y": Y.ravel(), "offsets": [0, 4, 11], "m_in": 2},
-            **{"B_star": B_STAR, "weights": WEIGHTS[:2], "check_finite": True},
+            **{"B_star": B_STAR, "weights": WEIGHTS[:2], "comm": None, "check_finite": True},
         },
         ms.TaskBatch,
     ),
@@ -261,7 +266,7 @@ CALLS = {
     ),
     "estimate": Call(
         ms.estimate,
-        {"tasks": TASKS, "method": ms.ANIL(), **RUN},
+        {"tasks": TASKS, "method": ms.ANIL(), **ALONE, "ranks": 1},
         ms.Estimate,
         words=("B0", "w0", "init"),
     ),
@@ -338,6 +343,7 @@ CALLS = {
         },
         ms.Evaluation,
     ),
+    "shard": Call(ms.shard, {"d": 5000, "comm": None}, tuple),
     "load": Call(ms.load, {"path": "none"}, ms.Result, words=("metaspan result",)),
     "plot": Call(
         ms.plot,
@@ -348,6 +354,7 @@ CALLS = {
     ),
     "Result.trial": Call(RESULT.trial, {"number": 1}, ms.Result, words=("trial",)),
     "Result.full_A": Call(LAYER.full_A, {"trial": 1}, np.ndarray),
+    "Result.gather": Call(DATA_RESULT.gather, {"name": "B", "root": 0}, np.ndarray),
     "Result.full_B": Call(RESULT.full_B, {"trial": 1}, np.ndarray),
     "Result.interval": Call(
         DATA_RESULT.interval,

@@ -1,0 +1,46 @@
+"""Runs that ranks share have the bits of one process, for any number of ranks."""
+
+import numpy as np
+import pytest
+
+import mpiexec
+import rank_runs
+
+pytestmark = pytest.mark.mpi
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stored")
+    rank_runs.write_stored(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def in_one_process(folder):
+    """Return the arrays of all cases without a communicator."""
+    return rank_runs.results(folder, None)
+
+
+@pytest.fixture(scope="module", params=[1, 2, 3, 4])
+def on_ranks(request, folder):
+    """Return the arrays of all cases on a number of ranks."""
+    file = folder / f"{request.param}.npz"
+    status, _, err = mpiexec.run(request.param, "rank_runs.py", folder, file)
+    assert status == 0, err
+    with np.load(file) as arrays:
+        return dict(arrays)
+
+
+def of_case(name, arrays):
+    found = {key: array for key, array in arrays.items() if key.split("/")[0] == name}
+    assert f"{name}/error" not in found, str(found[f"{name}/error"])
+    return found
+
+
+@pytest.mark.parametrize("name", rank_runs.cases("unused"))
+def test_ranks_have_the_bits_of_one_process(on_ranks, in_one_process, name):
+    shared, alone = of_case(name, on_ranks), of_case(name, in_one_process)
+    assert shared.keys() == alone.keys()
+    for key, array in shared.items():
+        np.testing.assert_array_equal(array, alone[key], err_msg=key)
