@@ -18,7 +18,7 @@ from ..tasks.batch import TaskBatch, bytes_to_read
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
 from .machine import WAKING, Machine
-from .ranks import exchange_bytes, exchange_seconds, of_widest_rank
+from .ranks import cost_of_rank, exchange_bytes, exchange_seconds, of_widest_rank
 from .routes import bytes_of_trials, chosen_route, prices, takes_copies
 from .workload import Workload, losses_share, record_calls, workload_of
 
@@ -138,7 +138,8 @@ def on_data(config: TrainConfig, ranks: int = 1) -> Estimate:
     # The core runs a small round of a single trial on one thread.
     if trials == 1 and work.cost(route)["serial"]:
         work = work.on(1)
-    price, cost, machine = prices(work)[route], work.cost(route), Machine(work.threads)
+    price, machine = prices(work)[route], Machine(work.threads)
+    cost = cost_of_rank(workload_of(config).on(work.threads), route, ranks)
     drawn_data = isinstance(config.tasks, LinearTasks)
     # A pool is drawn for each trial, and the trials run one after the other, so that only one pool
     # is in memory at a time.
@@ -193,22 +194,26 @@ def sampled(config: TrainConfig, ranks: int = 1) -> Estimate:
         work = work.on(1)
     price = prices(work)["vector"]
     in_blocks = callable(config.drawn_tasks.features)
+    # Rows are generated in blocks of as many rows as without ranks.
+    whole = workload_of(config).sizes
+    share = work.sizes.d / whole.d
     made = core.sampled_cost(
         core_method(work.method),
-        work.sizes,
+        whole,
         in_blocks,
         work.threads,
         config.drawn_tasks.spread > 0.0,
     )
     machine = Machine(work.threads)
-    seconds = price.round + made["numbers"] / machine.normals + made["calls"] * machine.kernel
+    drawing = made["numbers"] / machine.normals + made["calls"] * machine.kernel
+    seconds = price.round + share * drawing
     seconds += exchange_seconds(work, "vector", ranks)
     size = _bytes_of_B(config, work)
     parts = {
         "B": (trials * block_count(config.method) + work.cost("vector")["copies_of_B"]) * size,
-        "B_star": 8 * work.sizes.d * work.sizes.k_star + int(made["truth"]),
-        "route": int(made["vectors"]),
-        "samples": int(made["rows"]),
+        "B_star": 8 * work.sizes.d * work.sizes.k_star + int(share * made["truth"]),
+        "route": int(share * made["vectors"]),
+        "samples": int(share * made["rows"]),
         "exchange": max(_measuring_bytes(work), size),
         "trace": _trace_bytes(config),
     }

@@ -9,6 +9,7 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 
+from .._core_types import RouteCost
 from .._load import core
 from ..methods import core_method
 from .workload import Workload
@@ -27,6 +28,21 @@ def of_widest_rank(work: Workload, ranks: int) -> Workload:
     d = max(end - first for first, end in pairwise(edges))
     entries = None if sizes.entries is None else sizes.entries * d / sizes.d
     return replace(work, sizes=sizes._replace(d=d, entries=entries))
+
+
+def cost_of_rank(whole: Workload, route: str, ranks: int) -> RouteCost:
+    """Return the core's counts of the memory of the rank that holds the most columns.
+
+    The vector route keeps the vectors of as many tasks as it would without ranks.
+    """
+    part = of_widest_rank(whole, ranks)
+    if ranks == 1 or route != "vector":
+        return part.cost(route)
+    share = part.sizes.d / whole.sizes.d
+    cost = whole.cost(route)
+    for name in ("bytes", "released_bytes", "shared_bytes", "opening_bytes"):
+        cost[name] *= share
+    return cost
 
 
 def exchanged_numbers(work: Workload, route: str) -> float:
