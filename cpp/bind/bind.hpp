@@ -7,6 +7,7 @@
 namespace metaspan::bind {
 
 void bind_base(pybind11::module_& module);      // the build, the CPUs
+void bind_shards(pybind11::module_& module);    // shards of d columns, matrices of d rows
 void bind_device(pybind11::module_& module);    // devices of a device module
 void bind_random(pybind11::module_& module);    // generators, heads, samples at full size
 void bind_geometry(pybind11::module_& module);  // frames, coordinates, measurements

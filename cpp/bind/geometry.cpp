@@ -2,20 +2,13 @@
 // have the rows of this process.
 #include "bind.hpp"
 #include "convert.hpp"
+#include "maybe_shard.hpp"
 #include "metaspan/geometry/coordinates.hpp"
 #include "metaspan/geometry/metrics.hpp"
 #include "metaspan/geometry/off_span.hpp"
 
 namespace metaspan::bind {
 namespace {
-
-using MaybeShard = std::shared_ptr<Shard>;  // null: the matrices have all rows
-
-/// Checks that the matrices of a call have the rows of a shard.
-void require_rows(const MaybeShard& shard, Index rows) {
-  require(shard == nullptr || shard->size() == rows,
-          "the matrices must have the rows of the shard");
-}
 
 /// Draws a Haar-distributed frame (d, k), or the rows of it that a shard has. If `orthogonal_to`
 /// has columns, the frame is orthogonal to them.

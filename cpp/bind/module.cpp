@@ -4,6 +4,7 @@
 PYBIND11_MODULE(METASPAN_MODULE, module) {
   using namespace metaspan::bind;
   bind_base(module);
+  bind_shards(module);
   bind_device(module);
   bind_random(module);
   bind_geometry(module);

@@ -72,13 +72,15 @@ py::array fill_rows_of(const std::string& dtype, Index n, Index m, Index columns
   return fill_rows<double>(n, m, columns, threads, fill);
 }
 
-/// Draws standard normals, (n, m, d), of n tasks starting at `first_task`.
+/// Draws standard normals, (n, m, d), of n tasks starting at `first_task`, and of columns starting
+/// at `first_column`, which is even.
 py::array normals(std::uint64_t seed, std::uint64_t trial, std::uint64_t round,
                   std::uint32_t stream, Index n, Index m, Index d, const std::string& dtype,
-                  int threads, Index first_task) {
+                  int threads, Index first_task, Index first_column) {
   const Key key = derive_key(seed, trial, round, static_cast<Stream>(stream));
+  require(first_column >= 0 && first_column % 2 == 0, "first_column must be even");
   return fill_rows_of(dtype, n, m, d, threads, [&](Index task, Index row, double* out) {
-    normal_row(key, first_task + task, row, d, out);
+    normal_row(key, first_task + task, row, first_column, d, out);
   });
 }
 
@@ -144,7 +146,7 @@ void bind_random(py::module_& module) {
   module.attr("ROW_BLOCK") = RowSource::kBlock;
   module.def("normals", &normals, py::arg("seed"), py::arg("trial"), py::arg("round"),
              py::arg("stream"), py::arg("n"), py::arg("m"), py::arg("d"), py::arg("dtype"),
-             py::arg("threads"), py::arg("first_task") = 0);
+             py::arg("threads"), py::arg("first_task") = 0, py::arg("first_column") = 0);
   module.def("features", &features, py::arg("law"), py::arg("roots"), py::arg("seed"),
              py::arg("trial"), py::arg("round"), py::arg("stream"), py::arg("n"), py::arg("m"),
              py::arg("d"), py::arg("dtype"), py::arg("threads"));

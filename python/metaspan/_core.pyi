@@ -80,7 +80,11 @@ class Shard:
     @property
     def ranks(self) -> int: ...
     @property
+    def is_shared(self) -> bool: ...
+    @property
     def nodes(self) -> list[int]: ...
+    def largest(self, number: float) -> float: ...
+    def gather_rows(self, rows: F64) -> F64: ...
     def pieces(self, most: int) -> list[int]: ...
     def sum(self, parts: F64, most: int) -> F64: ...
     @staticmethod
@@ -211,9 +215,10 @@ def normals(
     dtype: str,
     threads: int,
     first_task: int = 0,
+    first_column: int = 0,
 ) -> NDArray[Any]:
     """Draw (n, m, d) standard normals, "float32" or "float64", keyed by (task, row, column), of the
-    n tasks starting at `first_task`.
+    n tasks starting at `first_task` and the columns starting at `first_column`, which is even.
     """
 
 def features(
@@ -330,6 +335,21 @@ def project(X: NDArray[Any], B: NDArray[Any], threads: int) -> NDArray[Any]:
 
 def r_factor(B: NDArray[Any], threads: int, shard: Shard | None = None) -> F64:
     """Return the R-factor S (min(d, k), k) of B = Q S with Q^T Q = I."""
+
+def inner(A: F64, B: F64, threads: int, shard: Shard | None = None) -> F64:
+    """Return A^T B, (p, q), for A (d, p) and B (d, q)."""
+
+def column_products(A: F64, B: F64, threads: int, shard: Shard | None = None) -> F64:
+    """Return the sums over all rows of A * B, (q,), for A and B (d, q)."""
+
+def times(A: F64, S: F64, threads: int, shard: Shard | None = None) -> F64:
+    """Return A S, (d, q), for A (d, p) and a small S (p, q)."""
+
+def factor(A: F64, threads: int, shard: Shard | None = None) -> tuple[F64, F64]:
+    """Return Q (d, q) and R (q, q) of A = Q R, with q <= d, Q^T Q = I and a nonnegative diagonal
+    of R. The diagonal entry is 0 if the column of A depends on those before it up to rounding
+    errors; the column of Q is then a fixed pseudorandom one.
+    """
 
 def deviation(B: NDArray[Any], threads: int, shard: Shard | None = None) -> float:
     """Return the largest entry of |B^T B - I|, or NaN if one of its entries is NaN."""
@@ -475,9 +495,10 @@ class MadeSamples:
         n: int,
         m: int,
         d: int,
+        shard: Shard | None = None,
     ) -> None: ...
     def rows(self, first: int, end: int, threads: int) -> F64:
-        """Return the rows of the tasks from `first` to `end`, multiplied by their radii."""
+        """Return the rows of the tasks from `first` to `end`."""
 
     def responses(self, B_star: F64, heads: F64, xi_std: float, threads: int) -> tuple[F64, F64]:
         """Return the responses without noise, and the radii, (N,) each."""

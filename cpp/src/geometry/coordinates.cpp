@@ -211,13 +211,35 @@ std::optional<Coordinates> by_grams(ConstMat B, ConstMat B_star, int threads, co
 
 /// Returns A^T B, (p, q), such as M = B_star^T B and R = E^T B of (13). The product of a panel is
 /// computed in a matrix that Eigen allocates, for the reason given at from_coordinates().
-Mat inner_product(ConstMat A, ConstMat B, int threads, const Shard* shard) {
+Mat inner_product(const ConstRows& A, const ConstRows& B, int threads, const Shard* shard) {
   return sum_over_panels(rows_of(shard, A.rows()), A.cols(), B.cols(), threads,
                          [&](Index first, Index rows, double* part) {
                            const Mat product =
                                A.middleRows(first, rows).transpose() * B.middleRows(first, rows);
                            std::copy_n(product.data(), product.size(), part);
                          });
+}
+
+/// Adds the rows of a panel in order.
+Vec column_products(const ConstRows& A, const ConstRows& B, int threads, const Shard* shard) {
+  const Index q = A.cols();
+  const Mat sum = sum_over_panels(rows_of(shard, A.rows()), 1, q, threads,
+                                  [&](Index first, Index rows, double* part) {
+                                    for (Index i = first; i < first + rows; ++i) {
+                                      const double *a = A.row(i).data(), *b = B.row(i).data();
+                                      for (Index j = 0; j < q; ++j) part[j] += a[j] * b[j];
+                                    }
+                                  });
+  return sum.row(0);
+}
+
+/// Computes each panel in a matrix that Eigen allocates, for the reason given at
+/// from_coordinates().
+void multiply_small(const ConstRows& A, const Mat& S, MutMat out, int threads, const Shard* shard) {
+  for_panels(rows_of(shard, A.rows()), threads, [&](Index first, Index rows, Index) {
+    const Mat panel = A.middleRows(first, rows) * S;
+    out.middleRows(first, rows) = panel;
+  });
 }
 
 /// Returns the R-factor of a small A, (min(rows, q), q). The signs of the rows of the R-factor are
@@ -298,6 +320,44 @@ void orthonormalise(MutMat A, int threads, const Shard* shard) {
     const Mat S = r_factor(ConstMat(A.data(), A.rows(), A.cols()), threads, &rows);
     multiply_right(A, S.triangularView<Eigen::Upper>().solve(identity), threads, rows);
   }
+}
+
+/// Works as orthonormalise(). A column that depends on those before it is known by a small diagonal
+/// element of the first R-factor; random numbers, a function of row and column, take its place. A
+/// column of R then has the coordinates of a column of A in the columns of Q.
+Mat factor_columns(MutMat A, int threads, const Shard* shard) {
+  const Shard rows = rows_of(shard, A.rows());
+  const Index q = A.cols();
+  const Mat identity = Mat::Identity(q, q);
+  const auto factor = [&] { return r_factor(ConstMat(A.data(), A.rows(), q), threads, &rows); };
+  Mat S = factor();
+  std::vector<Index> dependent;
+  for (Index j = 0; j < q; ++j) {
+    const double rounding = kNoise * static_cast<double>(q) * S.col(j).stableNorm();
+    if (S(j, j) <= rounding) dependent.push_back(j);
+  }
+  Mat before;
+  if (!dependent.empty()) {
+    before = A;
+    const Key key = derive_key(0, 0, 0, Stream::off_span);
+    for_panels(rows, threads, [&](Index first, Index count, Index) {
+      for (Index at = first; at < first + count; ++at) {
+        const Index i = rows.first() + at;
+        std::vector<double> drawn(static_cast<std::size_t>(q));
+        normal_row(key, i >> 32, i & 0xFFFFFFFF, q, drawn.data());
+        for (const Index j : dependent) A(at, j) = drawn[static_cast<std::size_t>(j)];
+      }
+    });
+    S = factor();
+  }
+  multiply_right(A, S.triangularView<Eigen::Upper>().solve(identity), threads, rows);
+  const Mat again = factor();
+  multiply_right(A, again.triangularView<Eigen::Upper>().solve(identity), threads, rows);
+  if (dependent.empty()) return Mat(again * S).triangularView<Eigen::Upper>();
+  Mat R = inner_product(ConstMat(A.data(), A.rows(), q), before, threads, &rows)
+              .triangularView<Eigen::Upper>();
+  for (const Index j : dependent) R(j, j) = 0;
+  return R;
 }
 
 /// Removes from A its component along an orthonormal B (d, p), in two passes that each compute A <-

@@ -24,11 +24,25 @@ struct Coordinates {
   Mat E;  // (d, e)
 };
 
+/// A matrix whose rows are contiguous, such as some columns of a larger matrix.
+using ConstRows = Eigen::Ref<const Mat, 0, Eigen::OuterStride<>>;
+
 /// Returns A^T B, (p, q), in O(d p q). A and B are cut into panels by d alone, and the products of
 /// the panels are added in the order of Shard.
-Mat inner_product(ConstMat A,  // (d, p)
-                  ConstMat B,  // (d, q)
+Mat inner_product(const ConstRows& A,  // (d, p)
+                  const ConstRows& B,  // (d, q)
                   int threads, const Shard* shard = nullptr);
+
+/// Returns the sums over all rows of the products of elements of A and B, (q,).
+Vec column_products(const ConstRows& A,  // (d, q)
+                    const ConstRows& B,  // (d, q)
+                    int threads, const Shard* shard = nullptr);
+
+/// Computes out = A S for a small S, panel by panel.
+void multiply_small(const ConstRows& A,  // (d, p)
+                    const Mat& S,        // (p, q)
+                    MutMat out,          // (d, q) out
+                    int threads, const Shard* shard = nullptr);
 
 /// Returns the R-factor of A with a nonnegative diagonal, (min(rows, q), q). The function runs on
 /// one thread and is meant for small A. Columns of very large or very small norm are scaled first,
@@ -45,6 +59,13 @@ Mat r_factor(ConstMat A,  // (d, q)
 /// with a positive diagonal. A must have full column rank.
 void orthonormalise(MutMat A,  // (d, q), d >= q, in and out
                     int threads, const Shard* shard = nullptr);
+
+/// Replaces A by Q of A = Q R, where Q has orthonormal columns and R is upper triangular with a
+/// nonnegative diagonal; returns R, (q, q). If a column of A depends on the columns before it, up
+/// to rounding errors, the diagonal element of R is 0, and a fixed pseudorandom vector takes the
+/// place of the column in Q.
+Mat factor_columns(MutMat A,  // (d, q), d >= q, in and out
+                   int threads, const Shard* shard = nullptr);
 
 /// Removes from A its component along B in two passes, each of which computes A <- A - B (B^T A).
 /// After the first pass, a component along B remains that is as large as the rounding error of the
