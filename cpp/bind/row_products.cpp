@@ -126,24 +126,29 @@ py::list batch_grams(const Batch& data, Index first, Index end, int threads) {
 }
 
 /// MadeTasks together with the memory to which they refer. The rows are the inner sets of round 0.
+/// With a shard, `roots` and all matrices with d rows have the rows of the shard.
 class MadeSamples {
  public:
   MadeSamples(const FeatureLaw& law, std::optional<Array> roots, std::uint64_t seed,
-              std::uint64_t trial, Index n, Index m, Index d)
+              std::uint64_t trial, Index n, Index m, Index d, const std::shared_ptr<Shard>& shard)
       : roots_(std::move(roots)),
         xi_(derive_key(seed, trial, 0, Stream::spread)),
         tasks_{{law, derive_key(seed, trial, 0, Stream::features_in),
-                derive_key(seed, trial, 0, Stream::radii_in), d, roots_ ? roots_->data() : nullptr},
+                derive_key(seed, trial, 0, Stream::radii_in), d, roots_ ? roots_->data() : nullptr,
+                shard == nullptr ? 0 : shard->first()},
                n,
-               m} {
-    require(!roots_ || roots_->size() == d, "roots must have one element per feature");
-    require(n > 0 && m > 0 && d > 0, "tasks must have samples and features");
+               m,
+               shard == nullptr ? Shard(d) : *shard} {
+    require(n > 0 && m > 0 && d > 0 && tasks_.shard.d() == d,
+            "tasks must have samples and the features of the shard");
+    require(!roots_ || roots_->size() == columns(), "roots must have one element per feature");
   }
 
-  /// Returns the rows of the tasks [first, end), ((end - first) m, d).
+  /// Returns the rows of the tasks [first, end) before multiplication by their radii, ((end -
+  /// first) m, d).
   Array rows(Index first, Index end, int threads) const {
     require(0 <= first && first <= end && end <= tasks_.n, "tasks must be of the samples");
-    return filled((end - first) * tasks_.m, tasks_.maker.d, [&](double* out, Cancel* cancel) {
+    return filled((end - first) * tasks_.m, columns(), [&](double* out, Cancel* cancel) {
       make_rows(tasks_, first, end - first, out, threads, cancel);
     });
   }
@@ -155,7 +160,8 @@ class MadeSamples {
     truth.minus_heads = -as_matrix(heads);
     truth.xi_std = xi_std;
     truth.xi = xi_;
-    require(truth.B_star_t.cols() == tasks_.maker.d && truth.minus_heads.rows() == tasks_.n &&
+    truth.offset = tasks_.shard.first();
+    require(truth.B_star_t.cols() == columns() && truth.minus_heads.rows() == tasks_.n &&
                 truth.minus_heads.cols() == truth.B_star_t.rows(),
             "B_star must be (d, k_star) and heads (n, k_star)");
     Array y(tasks_.rows()), radii(tasks_.rows());
@@ -171,7 +177,7 @@ class MadeSamples {
   }
 
   Array features(const py::array& B, int threads) const {
-    const double* b = doubles_of(B, tasks_.maker.d);
+    const double* b = doubles_of(B, columns());
     const Index k = B.shape(1);
     return filled(tasks_.rows(), k, [&](double* out, Cancel* cancel) {
       features_of_made(tasks_, b, k, out, threads, cancel);
@@ -181,21 +187,23 @@ class MadeSamples {
   Array combine(const py::array& C, int threads) const {
     const double* c = doubles_of(C, tasks_.rows());
     const Index k = C.shape(1);
-    return filled(tasks_.maker.d, k, [&](double* out, Cancel* cancel) {
+    return filled(columns(), k, [&](double* out, Cancel* cancel) {
       combine_made(tasks_, c, k, out, threads, cancel);
     });
   }
 
   Array combine_features(const py::array& B, const py::object& transform, int threads) const {
-    const double* b = doubles_of(B, tasks_.maker.d);
+    const double* b = doubles_of(B, columns());
     const Index k = B.shape(1);
     const auto as_rows = as_transform(transform, k, [&](Index task) { return task * tasks_.m; });
-    return filled(tasks_.maker.d, k, [&](double* out, Cancel* cancel) {
+    return filled(columns(), k, [&](double* out, Cancel* cancel) {
       combine_features_of_made(tasks_, b, k, as_rows, out, threads, cancel);
     });
   }
 
  private:
+  Index columns() const { return tasks_.shard.size(); }  // of this process
+
   std::optional<Array> roots_;
   Key xi_;
   MadeTasks tasks_;
@@ -219,9 +227,9 @@ void bind_row_products(py::module_& module) {
              py::arg("threads"));
   py::class_<MadeSamples>(module, "MadeSamples")
       .def(py::init<const FeatureLaw&, std::optional<Array>, std::uint64_t, std::uint64_t, Index,
-                    Index, Index>(),
+                    Index, Index, const std::shared_ptr<Shard>&>(),
            py::arg("law"), py::arg("roots"), py::arg("seed"), py::arg("trial"), py::arg("n"),
-           py::arg("m"), py::arg("d"))
+           py::arg("m"), py::arg("d"), py::arg("shard") = py::none())
       .def("rows", &MadeSamples::rows, py::arg("first"), py::arg("end"), py::arg("threads"))
       .def("responses", &MadeSamples::responses, py::arg("B_star"), py::arg("heads"),
            py::arg("xi_std"), py::arg("threads"))

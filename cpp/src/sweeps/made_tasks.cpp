@@ -60,58 +60,59 @@ class MadeSource {
 
 void make_rows(const MadeTasks& tasks, Index first, Index count, double* X, int threads,
                Cancel* cancel) {
-  const Index d = tasks.maker.d;
+  const Index d = tasks.shard.size();
   parallel_for(threads, count * tasks.m, cancel, [&](Index row, int) {
-    feature_row(tasks.maker, first + row / tasks.m, row % tasks.m, X + row * d);
+    tasks.maker.piece(first + row / tasks.m, row % tasks.m, 0, d, X + row * d);
   });
   throw_if_requested(cancel);
 }
 
 /// Computes the responses as sums over pieces of the columns. For each piece, -theta_i is formed
-/// once for all rows of task i, and the sums of the pieces are added in order. With xi_std = 0, the
-/// cost is that of generating X.
+/// once for all rows of task i, and the sums of the pieces are added in the order of Shard. With
+/// xi_std = 0, the cost is that of generating X.
 void make_responses(const MadeTasks& tasks, const Truth& truth, double* y, double* squares,
                     int threads, Cancel* cancel) {
-  const ColumnPieces pieces = feature_pieces(tasks.maker.d);
-  const Index P = pieces.count(), m = tasks.m, N = tasks.rows();
-  Mat parts(P, N), part_squares(P, N);
+  const Shard& shard = tasks.shard;
+  cancel = pollable(shard, cancel);
+  const Shard::Pieces pieces = feature_pieces(shard);
+  const Index P = pieces.count, m = tasks.m, N = tasks.rows();
+  Mat parts(P, 2 * N), sums(1, 2 * N);  // of the responses, and then of the squares
   std::vector<std::vector<double>> scratch(static_cast<std::size_t>(threads));
   parallel_for(threads, tasks.n * P, cancel, [&](Index item, int thread) {
     const Index task = item / P, piece = item % P;
     const Index first = pieces.begin(piece), columns = pieces.size(piece);
     auto& memory = scratch[static_cast<std::size_t>(thread)];
-    memory.assign(static_cast<std::size_t>(2 * pieces.width()), 0.0);
-    double *theta = memory.data(), *x = theta + pieces.width();
+    memory.assign(static_cast<std::size_t>(2 * pieces.widest()), 0.0);
+    double *theta = memory.data(), *x = theta + pieces.widest();
     truth.subtract(task, first, columns, theta);
     for (Index i = 0; i < m; ++i) {
-      part_squares(piece, task * m + i) = tasks.maker.piece(task, i, first, columns, x);
+      parts(piece, N + task * m + i) = tasks.maker.piece(task, i, first, columns, x);
       double product;
       kernels::sweep_times(1, columns, x, columns, theta, &product);
       parts(piece, task * m + i) = -product;
     }
   });
   throw_if_requested(cancel);
-  for (Index row = 0; row < N; ++row) {
-    y[row] = squares[row] = 0;
-    for (Index piece = 0; piece < P; ++piece) {
-      y[row] += parts(piece, row);
-      squares[row] += part_squares(piece, row);
-    }
-  }
+  sum_pieces(shard, pieces, 2 * N, parts.data(), sums.data(), threads);
+  std::copy_n(sums.data(), N, y);
+  std::copy_n(sums.data() + N, N, squares);
 }
 
 /// Computes Z = X B in blocks of rows, so that the partial sums of the pieces of columns take
-/// little memory.
+/// little memory. The processes exchange numbers in every block, so all of them use the same
+/// blocks.
 void features_of_made(const MadeTasks& tasks, const double* B, Index k, double* Z, int threads,
                       Cancel* cancel) {
-  const Index d = tasks.maker.d, N = tasks.rows(),
-              block = std::max<Index>(kGroupRows, (1 << 25) / d);
+  const Shard& shard = tasks.shard;
+  cancel = pollable(shard, cancel);
+  const Index d = shard.size(), N = tasks.rows(),
+              block = std::max<Index>(kGroupRows, (1 << 25) / ceil_div(shard.d(), shard.ranks()));
   Mat B_t(k, d);
   transpose_columns(B, d, k, B_t.data(), threads);
   for (Index first = 0; first < N; first += block) {
     const auto groups = groups_of(std::min(block, N - first));
-    sweep_rows(MadeSource(tasks, groups, first, threads), groups, d, B_t.data(), k, Z + first * k,
-               threads, cancel);
+    sweep_rows(MadeSource(tasks, groups, first, threads), groups, shard, B_t.data(), k,
+               Z + first * k, threads, cancel);
   }
 }
 
@@ -119,7 +120,8 @@ void features_of_made(const MadeTasks& tasks, const double* B, Index k, double* 
 /// other.
 void combine_made(const MadeTasks& tasks, const double* C, Index k, double* out, int threads,
                   Cancel* cancel) {
-  const Index d = tasks.maker.d;
+  const Index d = tasks.shard.size();
+  cancel = pollable(tasks.shard, cancel);
   Mat sums = Mat::Zero(k, d);
   const auto groups = groups_of(tasks.rows());
   combine_rows(MadeSource(tasks, groups, 0, threads), groups, d, C, k, sums.data(), threads,
@@ -129,16 +131,19 @@ void combine_made(const MadeTasks& tasks, const double* C, Index k, double* out,
 
 /// Computes X^T transform(X B) by blocks of tasks. The first sweep stores the generated rows of a
 /// block, and the second sweep reads them, because reading a number from memory takes much less
-/// time than generating it again. The blocks depend only on shapes.
+/// time than generating it again. The blocks depend only on shapes and the number of processes.
 void combine_features_of_made(const MadeTasks& tasks, const double* B, Index k,
                               const RowTransform& transform, double* out, int threads,
                               Cancel* cancel) {
-  const Index d = tasks.maker.d, m = tasks.m, task_numbers = m * d;
+  const Shard& shard = tasks.shard;
+  cancel = pollable(shard, cancel);
+  const Index d = shard.size(), m = tasks.m;
+  const Index most = kMadeBytes / static_cast<Index>(sizeof(double));  // numbers of a block
   const Index count =
-      std::clamp<Index>(kMadeBytes / static_cast<Index>(sizeof(double)) / task_numbers, 1, tasks.n);
+      std::clamp<Index>(most / (m * ceil_div(shard.d(), shard.ranks())), 1, tasks.n);
   std::vector<double> X;
-  reserve_huge(X, count * task_numbers);
-  X.resize(static_cast<std::size_t>(count * task_numbers));
+  reserve_huge(X, count * m * d);
+  X.resize(static_cast<std::size_t>(count * m * d));
   std::vector<double> Z(static_cast<std::size_t>(count * m * k)), C(Z.size());
   Mat B_t(k, d), sums = Mat::Zero(k, d);
   transpose_columns(B, d, k, B_t.data(), threads);
@@ -155,7 +160,7 @@ void combine_features_of_made(const MadeTasks& tasks, const double* B, Index k,
       return RowColumns<double>{
           X.data() + groups[static_cast<std::size_t>(group)].first * d + begin, d};
     };
-    sweep_rows(generate, groups, d, B_t.data(), k, Z.data(), threads, cancel);
+    sweep_rows(generate, groups, shard, B_t.data(), k, Z.data(), threads, cancel);
     transform(first, some, Z.data(), C.data());
     combine_rows(read, groups, d, C.data(), k, sums.data(), threads, cancel);
   }

@@ -23,15 +23,19 @@ Index more_rows(const TaskSet<XScalar>& tasks, Index i) {
   return tasks.outer.empty() || tasks.shares(i) ? 0 : tasks.out(i).m;
 }
 
-/// Splits the tasks of a block into smaller blocks of at most `most` bytes, so that the rows of a
-/// block are still in a cache when the second product reads them. The split depends only on shapes.
+/// Splits the tasks of a block into smaller blocks of at most `most` bytes per process, so that the
+/// rows of a block are still in a cache when the second product reads them. The split depends only
+/// on shapes. All processes make the same split, since they exchange numbers in every block; an
+/// exchange is a call in Python.
 template <class XScalar>
-std::vector<Block> cached_blocks(const TaskSet<XScalar>& tasks, Index n, Index most) {
+std::vector<Block> cached_blocks(const TaskSet<XScalar>& tasks, const Shard& shard, Index n,
+                                 Index most) {
+  if (shard.is_shared()) most = kCalledBlockBytes * shard.ranks();
   std::vector<Block> blocks;
   Index bytes = 0;
   for (Index i = 0; i < n; ++i) {
     const Index rows = tasks.in(i).m + more_rows(tasks, i);
-    const Index more = static_cast<Index>(sizeof(XScalar)) * rows * tasks.d;
+    const Index more = static_cast<Index>(sizeof(XScalar)) * rows * shard.d();
     if (blocks.empty() || bytes + more > most) {
       blocks.push_back({i, 0});
       bytes = 0;
@@ -94,7 +98,7 @@ template <class XScalar>
 void sparse_features(const TaskSet<XScalar>& tasks, const TaskSelection& taken, const double* B,
                      Index k, double* Z, int threads, Cancel* cancel) {
   std::vector<TaskProducts> products;
-  first_sweep(B, k, tasks, taken, {false, false}, 1, threads, cancel, products);
+  first_sweep(B, k, tasks, taken, {false, false}, tasks.shard(), threads, cancel, products);
   const auto copy = [&](const Mat& from, Index rows) {
     for (Index r = 0; r < rows; ++r, Z += k) std::copy_n(from.data() + r * from.cols(), k, Z);
   };
@@ -132,11 +136,12 @@ void combine_sparse(const TaskSet<XScalar>& tasks,
 /// Calls body(held, taken, block) for blocks that together contain all dense tasks, in order. Each
 /// block of a store is split into blocks of at most `most` bytes.
 template <class XScalar, class Body>
-void each_task_block(const TaskSet<XScalar>& tasks, Index k, Index most, Body&& body) {
+void each_task_block(const TaskSet<XScalar>& tasks, const Shard& shard, Index k, Index most,
+                     Body&& body) {
   const TaskSelection every{tasks.size()};
   each_block(tasks, every, blocks_of<double>(tasks, every, k, every.n),
              [&](const auto& held, const TaskSelection& taken, const Block& block) {
-               for (const Block& part : cached_blocks(held, taken.n, most)) {
+               for (const Block& part : cached_blocks(held, shard, taken.n, most)) {
                  body(held, part_of(taken, part), Block{block.first + part.first, part.count});
                }
              });
@@ -144,8 +149,9 @@ void each_task_block(const TaskSet<XScalar>& tasks, Index k, Index most, Body&& 
 
 /// Calls body(rows, block) for blocks that together contain all dense tasks, in order.
 template <class XScalar, class Body>
-void each_row_block(const TaskSet<XScalar>& tasks, Index k, Index most, Body&& body) {
-  each_task_block(tasks, k, most,
+void each_row_block(const TaskSet<XScalar>& tasks, const Shard& shard, Index k, Index most,
+                    Body&& body) {
+  each_task_block(tasks, shard, k, most,
                   [&](const auto& held, const TaskSelection& taken, const Block& block) {
                     body(RowGroups(held, taken), block);
                   });
@@ -184,9 +190,11 @@ void combine_outer(const TaskSet<XScalar>& tasks, const TaskSelection& taken,
 
 /// Computes c_i = scales_i X_i P v_i for the tasks of a block. The vectors P v_i are formed first,
 /// so that X is read at the cost of a single column. A task is processed in steps of kStep rows;
-/// how the sum of a row is ordered depends only on the place of the row in its set.
+/// how the sum of a row over a piece of the columns is ordered depends only on the place of the row
+/// in its set.
 template <class XScalar>
 void directional_features(const TaskSet<XScalar>& tasks, const TaskSelection& taken,
+                          const Shard& shard,
                           const double* P_t,  // (k, d)
                           Index k,
                           const double* heads,     // (tasks, k)
@@ -209,28 +217,37 @@ void directional_features(const TaskSet<XScalar>& tasks, const TaskSelection& ta
   });
   struct Step {
     const XScalar* X;
-    Index stride, rows, task;
-    double* c;
+    Index stride, first, rows, task;  // first: among the rows of the block
   };
   std::vector<Step> steps;
+  Index rows = 0;
   const auto append = [&](const Samples<XScalar>& set, Index task) {
     const auto& [X, stride] = set.dense();
     for (Index row = 0; row < set.m; row += kStep) {
-      const Index rows = std::min(kStep, set.m - row);
-      steps.push_back({X + row * stride, stride, rows, task, c});
-      c += rows;
+      const Index some = std::min(kStep, set.m - row);
+      steps.push_back({X + row * stride, stride, rows, some, task});
+      rows += some;
     }
   };
   for (Index i = 0; i < taken.n; ++i) {
     append(tasks.in(taken[i]), i);
     if (more_rows(tasks, taken[i]) > 0) append(tasks.out(taken[i]), i);
   }
-  parallel_for(threads, static_cast<Index>(steps.size()), cancel, [&](Index item, int) {
-    const Step& step = steps[static_cast<std::size_t>(item)];
-    kernels::sweep_times(step.rows, d, step.X, step.stride, D.data() + step.task * d, step.c);
-    for (Index r = 0; r < step.rows; ++r) step.c[r] *= scales[step.task];
+  const Shard::Pieces summed = feature_pieces(shard);
+  const Index P = summed.count;
+  std::vector<double> parts(static_cast<std::size_t>(P * rows));  // sums over the pieces
+  parallel_for(threads, static_cast<Index>(steps.size()) * P, cancel, [&](Index item, int) {
+    const Step& step = steps[static_cast<std::size_t>(item / P)];
+    const Index piece = item % P, first = summed.begin(piece);
+    kernels::sweep_times(step.rows, summed.size(piece), step.X + first, step.stride,
+                         D.data() + step.task * d + first,
+                         parts.data() + piece * rows + step.first);
   });
   throw_if_requested(cancel);
+  sum_pieces(shard, summed, rows, parts.data(), c, threads);
+  for (const Step& step : steps) {
+    for (Index r = 0; r < step.rows; ++r) c[step.first + r] *= scales[step.task];
+  }
 }
 
 }  // namespace
@@ -256,13 +273,15 @@ void copy_responses(const TaskSet<XScalar>& tasks, double* y) {
 template <class XScalar>
 void features_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k, double* Z,
                       int threads, Cancel* cancel) {
+  const Shard shard = tasks.shard();
+  cancel = pollable(shard, cancel);
   if (tasks.is_sparse()) {
     return sparse_features(tasks, {tasks.size()}, B, k, Z, threads, cancel);
   }
   Mat B_t(k, tasks.d);
   transpose_columns(B, tasks.d, k, B_t.data(), threads);
-  each_row_block(tasks, k, kCalledBlockBytes, [&](const auto& rows, const Block&) {
-    sweep_rows(rows, rows.groups, tasks.d, B_t.data(), k, Z, threads, cancel);
+  each_row_block(tasks, shard, k, kCalledBlockBytes, [&](const auto& rows, const Block&) {
+    sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z, threads, cancel);
     Z += rows.rows * k;
   });
 }
@@ -272,9 +291,11 @@ void features_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k, d
 template <class XScalar>
 void combine_all_rows(const TaskSet<XScalar>& tasks, const double* C, Index k, double* out,
                       int threads, Cancel* cancel) {
+  const Shard shard = tasks.shard();
+  cancel = pollable(shard, cancel);
   if (tasks.is_sparse()) return combine_sparse(tasks, C, k, out, threads, cancel);
   Mat sums = Mat::Zero(k, tasks.d);
-  each_row_block(tasks, k, kCalledBlockBytes, [&](const auto& rows, const Block&) {
+  each_row_block(tasks, shard, k, kCalledBlockBytes, [&](const auto& rows, const Block&) {
     combine_rows(rows, rows.groups, tasks.d, C, k, sums.data(), threads, cancel);
     C += rows.rows * k;
   });
@@ -287,6 +308,8 @@ template <class XScalar>
 void combine_features_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k,
                               const RowTransform& transform, bool is_native, double* out,
                               int threads, Cancel* cancel) {
+  const Shard shard = tasks.shard();
+  cancel = pollable(shard, cancel);
   std::vector<double> Z, C;
   const auto resize = [&](Index rows) {
     Z.resize(static_cast<std::size_t>(rows * k));
@@ -301,9 +324,9 @@ void combine_features_of_rows(const TaskSet<XScalar>& tasks, const double* B, In
   Mat B_t(k, tasks.d), sums = Mat::Zero(k, tasks.d);
   transpose_columns(B, tasks.d, k, B_t.data(), threads);
   const Index most = is_native ? kBlockBytes : kCalledBlockBytes;
-  each_row_block(tasks, k, most, [&](const auto& rows, const Block& block) {
+  each_row_block(tasks, shard, k, most, [&](const auto& rows, const Block& block) {
     resize(rows.rows);
-    sweep_rows(rows, rows.groups, tasks.d, B_t.data(), k, Z.data(), threads, cancel);
+    sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z.data(), threads, cancel);
     transform(block.first, block.count, Z.data(), C.data());
     combine_rows(rows, rows.groups, tasks.d, C.data(), k, sums.data(), threads, cancel);
   });
@@ -316,6 +339,8 @@ template <class XScalar>
 void combine_outer_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k,
                            const OuterTransform& transform, double* out, int threads,
                            Cancel* cancel) {
+  const Shard shard = tasks.shard();
+  cancel = pollable(shard, cancel);
   std::vector<double> Z, c, heads;
   const auto prepare = [&](Index rows, Index count) {
     Z.resize(static_cast<std::size_t>(rows * k));
@@ -337,14 +362,15 @@ void combine_outer_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index
   }
   Mat B_t(k, tasks.d), sums = Mat::Zero(k, tasks.d);
   transpose_columns(B, tasks.d, k, B_t.data(), threads);
-  each_task_block(
-      tasks, k, kBlockBytes, [&](const auto& held, const TaskSelection& taken, const Block& block) {
-        const RowGroups rows(held, taken);
-        prepare(rows.rows, taken.n);
-        sweep_rows(rows, rows.groups, tasks.d, B_t.data(), k, Z.data(), threads, cancel);
-        transform(block.first, block.count, Z.data(), c.data(), heads.data());
-        combine_outer(held, taken, c.data(), heads.data(), k, sums.data(), threads, cancel);
-      });
+  each_task_block(tasks, shard, k, kBlockBytes,
+                  [&](const auto& held, const TaskSelection& taken, const Block& block) {
+                    const RowGroups rows(held, taken);
+                    prepare(rows.rows, taken.n);
+                    sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z.data(), threads, cancel);
+                    transform(block.first, block.count, Z.data(), c.data(), heads.data());
+                    combine_outer(held, taken, c.data(), heads.data(), k, sums.data(), threads,
+                                  cancel);
+                  });
   transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
 
@@ -354,15 +380,17 @@ template <class XScalar>
 void combine_curvature(const TaskSet<XScalar>& tasks, const double* P, Index k, const double* heads,
                        const double* scales, double* out, int threads, Cancel* cancel) {
   require(!tasks.is_sparse(), "products along heads need dense tasks");
+  const Shard shard = tasks.shard();
+  cancel = pollable(shard, cancel);
   std::vector<double> c, D;
   Mat P_t(k, tasks.d), sums = Mat::Zero(k, tasks.d);
   transpose_columns(P, tasks.d, k, P_t.data(), threads);
-  each_task_block(tasks, k, kBlockBytes,
+  each_task_block(tasks, shard, k, kBlockBytes,
                   [&](const auto& held, const TaskSelection& taken, const Block& block) {
                     const double* v = heads + block.first * k;
                     c.resize(static_cast<std::size_t>(RowGroups(held, taken).rows));
-                    directional_features(held, taken, P_t.data(), k, v, scales + block.first, D,
-                                         c.data(), threads, cancel);
+                    directional_features(held, taken, shard, P_t.data(), k, v, scales + block.first,
+                                         D, c.data(), threads, cancel);
                     combine_outer(held, taken, c.data(), v, k, sums.data(), threads, cancel);
                   });
   transpose_rows(sums.data(), tasks.d, k, out, threads);
@@ -374,6 +402,7 @@ std::vector<Mat> grams_of_rows(const TaskSet<XScalar>& tasks, Index first, Index
                                Cancel* cancel) {
   const Mat B = Mat::Zero(tasks.d, 1);
   const Shard shard = tasks.shard();
+  cancel = pollable(shard, cancel);
   const TaskSelection some{count, nullptr, first};
   std::vector<Mat> grams;
   std::vector<TaskProducts> products;

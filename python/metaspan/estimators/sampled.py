@@ -166,6 +166,8 @@ class SampledSamples:
         law, count = self._law, len(block)
         if not callable(law.features):
             X = self._made.rows(block.start, block.stop, self.threads)
+            if self._has_radii:
+                X *= self._radii[rows_of(self, block)]
             return X.reshape(count, self._m, self.dim)
         key = core.derive_key(self._seed, self._trial, 0, core.STREAM_FEATURES_IN)
         X = feature_laws.all_rows(

@@ -9,15 +9,17 @@
 namespace metaspan {
 
 /// n tasks with m generated rows each. X (N, d) has the rows of all tasks in order, and row r of X
-/// is row r % m of task r / m. The rows of X are not yet multiplied by their radii.
+/// is row r % m of task r / m. The rows of X are not yet multiplied by their radii. In a sharded
+/// run, a process generates its columns of X; matrices with d rows have the rows of this process.
 struct MadeTasks {
   RowMaker maker;
   Index n, m;
+  Shard shard;
 
   Index rows() const { return n * m; }
 };
 
-/// Writes the rows of the tasks [first, first + count), multiplied by their radii.
+/// Writes the rows of the tasks [first, first + count).
 void make_rows(const MadeTasks& tasks, Index first, Index count,
                double* X,  // (count m, d) out
                int threads, Cancel* cancel);

@@ -1,5 +1,6 @@
 // Products of matrices with the rows of all tasks. Estimators see the samples only as such
-// products.
+// products. In a sharded run, matrices with d rows have the rows of this process, and all processes
+// make the same calls; N stays the number of rows of X.
 #pragma once
 
 #include <functional>
@@ -26,7 +27,7 @@ using RowTransform = std::function<void(Index first, Index count,
                                         double* C)>;      // (rows, k) out
 
 /// Computes Z = X B. Like all functions of this file, it reads X once, and its bits do not depend
-/// on the number of threads, on the storage of X, or on the blocks in which X is read.
+/// on the number of threads or processes, on the storage of X, or on the blocks in which X is read.
 template <class XScalar>
 void features_of_rows(const TaskSet<XScalar>& tasks,
                       const double* B,  // (d, k)

@@ -1,5 +1,7 @@
 // The two sweeps over rows of X, Z = X B and X^T C, for rows in memory and for rows that are
-// generated. A sweep reads or generates X once.
+// generated. A sweep reads or generates X once. In a sharded run, X has the columns of this
+// process, and so have the rows of B and of X^T C; the first sweep ends with an exchange, which
+// adds Z.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +10,7 @@
 #include "features.hpp"
 #include "metaspan/base/cancel.hpp"
 #include "metaspan/base/parallel.hpp"
+#include "metaspan/base/shard.hpp"
 #include "metaspan/base/sizes.hpp"
 
 namespace metaspan {
@@ -24,8 +27,8 @@ struct RowColumns {
   Index stride;
 };
 
-/// The division of d columns into pieces. It depends only on d. The pieces begin at multiples of
-/// kColumns and have about equal numbers of columns.
+/// The division of the columns of this process into pieces whose results are not added. The pieces
+/// begin at multiples of kColumns and have about equal numbers of columns.
 class ColumnPieces {
  public:
   ColumnPieces(Index d, Index most) : d_(d) {
@@ -43,8 +46,41 @@ class ColumnPieces {
   Index d_, width_, count_;
 };
 
-/// Returns the pieces of columns for the first sweep; a piece of B^T fits an L2 cache.
-inline ColumnPieces feature_pieces(Index d) { return {d, kVectorPiece}; }
+/// Returns the pieces of columns for the first sweep; a piece of B^T fits an L2 cache. The sums
+/// over the pieces are added by sum_pieces().
+inline Shard::Pieces feature_pieces(const Shard& shard) { return shard.pieces(kVectorPiece); }
+
+/// Returns the token that a product may poll: none in a sharded run, where the other processes
+/// would wait for an exchange with a process that has stopped.
+inline Cancel* pollable(const Shard& shard, Cancel* cancel) {
+  return shard.is_shared() ? nullptr : cancel;
+}
+
+/// Adds the sums over the pieces of all processes as Shard::sum() does, with several threads.
+/// `parts` has `count` numbers of each piece, and is overwritten.
+inline void sum_pieces(const Shard& shard, const Shard::Pieces& pieces, Index count, double* parts,
+                       double* out, int threads) {
+  constexpr Index kNumbers = 1 << 12;
+  const std::vector<Shard::Node> nodes = shard.nodes(pieces);
+  parallel_for(threads, ceil_div(count, kNumbers), [&](Index item, int) {
+    const Index first = item * kNumbers, numbers = std::min(kNumbers, count - first);
+    double* sum = shard.is_shared() ? parts : out;  // of the first node
+    for (std::size_t n = 0; n < nodes.size(); ++n, sum += count) {
+      const auto [begin, end] = nodes[n];
+      for (Index step = 1; step < end - begin; step *= 2) {
+        for (Index i = begin; i + step < end; i += 2 * step) {
+          double* left = parts + i * count + first;
+          const double* right = left + step * count;
+          for (Index c = 0; c < numbers; ++c) left[c] += right[c];
+        }
+      }
+      if (sum != parts + begin * count) {
+        std::copy_n(parts + begin * count + first, numbers, sum + first);
+      }
+    }
+  });
+  if (shard.is_shared()) shard.sum_nodes(count, parts, out);
+}
 
 /// Returns the pieces of columns for the second sweep. There are at least kLeast pieces if d is
 /// large enough, so that all threads have work. The sums of a piece stay in a cache while all rows
@@ -85,23 +121,26 @@ inline Index groups_at_once(Index groups, Index rows, Index columns) {
 
 /// Makes the first sweep: computes Z = X B for the rows of all groups. source(group, begin,
 /// columns, thread) returns columns of the rows of a group; their memory stays valid until the next
-/// call by the same thread. An element of Z is a sum over the pieces of columns in order, so it
-/// does not depend on the groups.
+/// call by the same thread. An element of Z is a sum over pieces of columns in the order of Shard,
+/// so it depends neither on the groups nor on the processes.
 template <class Source>
-void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, Index d,
+void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, const Shard& shard,
                 const double* B_t,  // (k, d)
                 Index k,
                 double* Z,  // (rows, k) out
                 int threads, Cancel* cancel) {
   if (groups.empty()) return;
-  const ColumnPieces pieces = feature_pieces(d);
-  const Index count = static_cast<Index>(groups.size()), P = pieces.count();
+  const Index d = shard.size();
+  const Shard::Pieces pieces = feature_pieces(shard);
+  const Index count = static_cast<Index>(groups.size()), P = pieces.count;
   const Index rows = groups.back().first + groups.back().count;
   Index most = 0;
   for (const RowGroup& group : groups) most = std::max(most, group.count);
-  Mat parts(P > 1 ? P * rows : 0, k);  // sums over the pieces
+  const bool adds = P > 1 || shard.is_shared();
+  Mat parts(adds ? P * rows : 0, k);  // sums over the pieces
+  double* sums_of_pieces = adds ? parts.data() : Z;
   std::vector<std::vector<double>> sums(static_cast<std::size_t>(threads));
-  const Index some = groups_at_once(count, rows, pieces.width());
+  const Index some = groups_at_once(count, rows, pieces.widest());
   parallel_for(threads, ceil_div(count, some) * P, cancel, [&](Index item, int thread) {
     const Index piece = item % P, begin = item / P * some;
     const Index first = pieces.begin(piece), columns = pieces.size(piece);
@@ -110,21 +149,12 @@ void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, Index d,
     for (Index g = begin; g < std::min(count, begin + some); ++g) {
       const RowGroup& group = groups[static_cast<std::size_t>(g)];
       const auto [X, stride] = source(g, first, columns, thread);
-      double* out = P > 1 ? parts.data() + (piece * rows + group.first) * k : Z + group.first * k;
       kernels::sweep_features(group.count, columns, k, X, stride, B_t + first, d, scratch.data(),
-                              out);
+                              sums_of_pieces + (piece * rows + group.first) * k);
     }
   });
   throw_if_requested(cancel);
-  if (P == 1) return;
-  parallel_for(threads, ceil_div(rows, 256), [&](Index item, int) {
-    const Index begin = item * 256 * k, end = std::min(rows, (item + 1) * 256) * k;
-    for (Index i = begin; i < end; ++i) {
-      double sum = parts.data()[i];
-      for (Index piece = 1; piece < P; ++piece) sum += parts.data()[piece * rows * k + i];
-      Z[i] = sum;
-    }
-  });
+  if (adds) sum_pieces(shard, pieces, rows * k, parts.data(), Z, threads);
 }
 
 /// Makes the second sweep: adds C^T X to `sums`, over the rows of all groups in order. The pieces
