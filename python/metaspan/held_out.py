@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +20,6 @@ from .estimators.transforms import scaled_rows
 from .gradients import meta_gradient
 from .linear_methods import LinearAttention
 from .methods import AverageRisk, Method
-from .sharding.columns import column_sums
 from .tasks.batch import TaskBatch, core_data, split_at
 
 BLOCK_BYTES = 2**26  # memory for the products of the tasks that are processed together
@@ -254,9 +252,9 @@ def _pooled(batch: TaskBatch, penalty: float, threads: int, device: str) -> F64:
     forms = scaled_rows(samples, share)
     theta, _ = solve_by_cg(
         lambda P: samples.combine_features(P, forms) + penalty * P,
+        samples.space,
         samples.combine((share * samples.y)[:, None]),
         TOLERANCE,
         MOST_STEPS,
-        partial(column_sums, columns=batch._columns),
     )
     return theta

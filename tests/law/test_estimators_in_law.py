@@ -360,7 +360,7 @@ def test_the_start_at_the_longest_averages_saves_passes(d):
             return averages.mean_products(Q, averages.weights)
 
         start = averages.combine(factors[:n], factors[n:])
-        pairs = solvers.top_eigenvectors(apply, averages.dim, start, width)
+        pairs = solvers.top_eigenvectors(apply, averages.space, start, width)
         assert not pairs.reason
         found.append(pairs.vectors)
         passes.append(len(calls))
@@ -399,7 +399,7 @@ def test_preconditioner_in_law_saves_passes(d, spread, most):
             return averages.mean_products(Q, factors)
 
         found.append(
-            solvers.top_eigenvectors(apply, averages.dim, start, width, precondition=precondition)
+            solvers.top_eigenvectors(apply, averages.space, start, width, precondition=precondition)
         )
     assert not found[0].reason
     assert not found[1].reason

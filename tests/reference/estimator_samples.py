@@ -3,6 +3,64 @@
 import numpy as np
 
 
+class DenseSpace:
+    """The operators of `metaspan.estimators.space.Space` on matrices that have all rows."""
+
+    first, is_shared, threads = 0, False, 1
+
+    def __init__(self, dim):
+        self.dim = self.rows = dim
+
+    def zeros(self, columns):
+        return np.zeros((self.dim, columns))
+
+    def identity(self, first, end):
+        return np.eye(self.dim)[:, first:end].copy()
+
+    def inner(self, A, B):
+        return A.T @ B
+
+    def column_products(self, A, B):
+        return np.sum(A * B, axis=0)
+
+    def product(self, A, B):
+        return float(np.sum(A * B))
+
+    def norm(self, A):
+        return float(np.linalg.norm(A))
+
+    def times(self, A, S):
+        return A @ S
+
+    def project_off(self, V, A):
+        A = A - V @ (V.T @ A)
+        return A - V @ (V.T @ A)
+
+    def triangle(self, A):
+        return np.linalg.qr(A)[1]
+
+    def factor(self, A):
+        """Columns with the sign of a nonnegative diagonal of R."""
+        Q, R = np.linalg.qr(A)
+        signs = np.where(np.diagonal(R) < 0, -1.0, 1.0)
+        return Q * signs, R * signs[:, None]
+
+    def orthonormal(self, A):
+        return self.factor(A)[0]
+
+    def spectral_norm(self, A):
+        return float(np.linalg.norm(A, 2))
+
+    def all_rows(self, A):
+        return A
+
+    def own_rows(self, A):
+        return A
+
+    def is_finite(self, A):
+        return bool(np.isfinite(A).all())
+
+
 class DenseSamples:
     """The operators of `metaspan.estimators.samples.Samples` on a list of arrays (m_i, d)."""
 
@@ -10,6 +68,7 @@ class DenseSamples:
 
     def __init__(self, X, y, B_star=None, weights=None, seed=0):
         self.n, self.dim = len(X), X[0].shape[1]
+        self.space = DenseSpace(self.dim)
         self.offsets = np.cumsum([0, *(len(x) for x in X)])
         self.X, self.y = np.concatenate(list(X)), np.concatenate(list(y))
         self.B_star, self.seed = B_star, seed
@@ -51,7 +110,7 @@ class DenseAverages:
     """Averages of the halves of each task, as arrays U and V (n, d)."""
 
     def __init__(self, samples):
-        self.n, self.dim = samples.n, samples.dim
+        self.n, self.dim, self.space = samples.n, samples.dim, samples.space
         self.weights, self.B_star = samples.weights, samples.B_star
         self.U, self.V = np.empty((2, self.n, self.dim))
         for i in range(self.n):

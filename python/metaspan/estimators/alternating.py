@@ -12,7 +12,7 @@ from .._support import check
 from .._support.types import F64
 from .estimator import Estimate, Monitor
 from .samples import Samples, lengths
-from .solvers import orthonormal
+from .space import Space
 from .starts import STARTS, start_subspace
 from .transforms import Curvature, HeadFit
 
@@ -51,10 +51,10 @@ def _shares(samples: Samples) -> F64:
     return samples.weights / len(samples.y)
 
 
-def _orthonormal_point(point: Point) -> Point:
+def _orthonormal_point(space: Space, point: Point) -> Point:
     """Return the point at Q of B = Q R, where the heads are V R^T and the objective is the same."""
-    Q, R = np.linalg.qr(point.B)
-    return Point(Q, point.heads @ R.T, point.objective, point.gradient @ R.T)
+    Q, R = space.factor(point.B)
+    return Point(Q, point.heads @ R.T, point.objective, space.times(point.gradient, R.T))
 
 
 def _curvature(samples: Samples, heads: F64) -> Callable[[F64], F64]:
@@ -71,20 +71,20 @@ def _second_moment(samples: Samples, heads: F64) -> F64:
 
 def _largest_curvature(samples: Samples, point: Point) -> float:
     """Estimate the largest eigenvalue of the second derivative in B by power iteration."""
-    apply = _curvature(samples, point.heads)
+    apply, space = _curvature(samples, point.heads), samples.space
     P, value = point.gradient, 0.0
     for _ in range(POWER_STEPS):
-        size = np.linalg.norm(P)
+        size = space.norm(P)
         if not (np.isfinite(size) and size > 0):
             break
         P = apply(P / size)
-        value = float(np.linalg.norm(P))
+        value = space.norm(P)
     return value
 
 
-def sine_between(Q: F64, P: F64) -> float:
+def sine_between(space: Space, Q: F64, P: F64) -> float:
     """Return the sine of the largest angle between the spans of orthonormal columns."""
-    return float(np.linalg.norm(P - Q @ (Q.T @ P), 2))
+    return space.spectral_norm(P - space.times(Q, space.inner(Q, P)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,17 +129,19 @@ class _Alternating:
         `advance` returns None if no step in floating point lowers the objective.
         """
         limit = LIMIT if monitor.rounds is None else monitor.rounds
+        space = samples.space
         stop = monitor.record(point.B, point.heads, point.objective)
         steepest = STEEP * float(np.mean(np.square(samples.y))) / 2  # relative to the loss of zero
         iteration, moved, reason = 0, np.inf, ""
-        basis = orthonormal(point.B)
+        basis = space.orthonormal(point.B)
         while not stop:
             if not np.isfinite(point.objective):
                 reason = f"the objective became {point.objective:g} at iteration {iteration}"
                 break
-            if moved <= self.tol or not point.gradient.any():
+            slope = space.norm(point.gradient)
+            if moved <= self.tol or slope == 0:
                 # Near a singular Z_i, its head and the curvature are so large that steps stop.
-                if np.linalg.norm(point.gradient) > steepest:
+                if slope > steepest:
                     reason = (
                         f"the steps became too short at iteration {iteration}, where the features "
                         "of a task are nearly singular"
@@ -157,19 +159,19 @@ class _Alternating:
             point, iteration = following, iteration + 1
             stop = monitor.record(point.B, point.heads, point.objective)
             if np.isfinite(point.objective):
-                before, basis = basis, orthonormal(point.B)
-                moved = sine_between(before, basis)
+                before, basis = basis, space.orthonormal(point.B)
+                moved = sine_between(space, before, basis)
         if not np.isfinite(point.objective):
             reason = reason or f"the objective became {point.objective:g} at iteration {iteration}"
             return Estimate(
                 B=point.B, heads=point.heads, iterations=iteration, converged=False, reason=reason
             )
-        return _orthonormal_estimate(point, iteration, reason)
+        return _orthonormal_estimate(space, point, iteration, reason)
 
 
-def _orthonormal_estimate(point: Point, iterations: int, reason: str) -> Estimate:
+def _orthonormal_estimate(space: Space, point: Point, iterations: int, reason: str) -> Estimate:
     """Return the estimate with the columns Q of B = Q R, to which the heads V R^T belong."""
-    point = _orthonormal_point(point)
+    point = _orthonormal_point(space, point)
     return Estimate(
         B=point.B,
         heads=point.heads,
@@ -225,7 +227,7 @@ class AltMin(_Alternating):
 
         def advance(point: Point) -> Point:
             B = point.B - _solve_curvature(samples, point, self.inner_tol)
-            return point_at(samples, orthonormal(B), _shares(samples))
+            return point_at(samples, samples.space.orthonormal(B), _shares(samples))
 
         start = self._start(samples, width, monitor)
         return self._iterate(samples, monitor, start, advance)
@@ -241,20 +243,20 @@ def _solve_curvature(samples: Samples, point: Point, tol: float) -> F64:
     values, vectors = np.linalg.eigh(_second_moment(samples, point.heads))
     usable = values > values[-1] * len(values) * np.finfo(float).eps
     inverse = (vectors[:, usable] / values[usable]) @ vectors[:, usable].T
-    apply = _curvature(samples, point.heads)
+    apply, space = _curvature(samples, point.heads), samples.space
     change = np.zeros_like(point.B)
     residual = point.gradient
-    direction = scaled = residual @ inverse
-    size = start = float(np.sum(residual * scaled))
+    direction = scaled = space.times(residual, inverse)
+    size = start = space.product(residual, scaled)
     for _ in range(CG_LIMIT):
         if not size > tol**2 * start:
             break
         image = apply(direction)
-        length = size / float(np.sum(direction * image))
+        length = size / space.product(direction, image)
         change = change + length * direction
         residual = residual - length * image
-        scaled = residual @ inverse
-        before, size = size, float(np.sum(residual * scaled))
+        scaled = space.times(residual, inverse)
+        before, size = size, space.product(residual, scaled)
         direction = scaled + (size / before) * direction
     return change
 
@@ -336,7 +338,7 @@ class AltMinGD(_Alternating):
                 # A rise by rounding errors, a few parts in 2^52, does not count.
                 if moved.objective <= point.objective * (1 + ROUNDING):
                     ratio *= EASE
-                    return _orthonormal_point(moved)
+                    return _orthonormal_point(samples.space, moved)
                 ratio *= 2
             return None
 

@@ -14,7 +14,6 @@ from .estimator import Estimate, Monitor
 from .samples import Samples, lengths, spread
 from .solvers import (
     fixed_normals,
-    orthonormal,
     start_columns,
     top_eigenvectors,
 )
@@ -73,7 +72,7 @@ class SpectralAltGDmin:
 
     def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
         """Estimate the representation and the heads."""
-        B = _spectral_start(samples, width)
+        B, space = _spectral_start(samples, width), samples.space
         shares = samples.weights / (samples.n * lengths(samples))  # of the mean loss (1)
         limit = LIMIT if monitor.rounds is None else monitor.rounds
         step = self.method.beta * (samples.n if self.method.reduce == "sum" else 1)
@@ -84,10 +83,10 @@ class SpectralAltGDmin:
                 return Estimate(B=B, heads=heads, iterations=done, converged=False)
             if done == limit:
                 break
-            if not np.isfinite(point.gradient).all():  # products of the samples have overflowed
+            if not space.is_finite(point.gradient):  # products of the samples have overflowed
                 return Estimate(B=point.gradient, heads=heads, iterations=done, converged=False)
-            moved = orthonormal(B - step * point.gradient)
-            if sine_between(B, moved) <= TOLERANCE:
+            moved = space.orthonormal(B - step * point.gradient)
+            if sine_between(space, B, moved) <= TOLERANCE:
                 return Estimate(B=B, heads=heads, iterations=done)
             B = moved
         return Estimate(
@@ -130,5 +129,5 @@ def _spectral_start(samples: Samples, width: int) -> F64:
         return samples.combine(kept[:, None] * spread(G, offsets))
 
     return top_eigenvectors(
-        lambda Q: samples.combine_features(Q, forms), samples.dim, start, width
+        lambda Q: samples.combine_features(Q, forms), samples.space, start, width
     ).vectors

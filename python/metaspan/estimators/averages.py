@@ -16,7 +16,7 @@ class RowAverages:
     """
 
     def __init__(self, samples: Samples) -> None:
-        self.n, self.dim = samples.n, samples.dim
+        self.n, self.dim, self.space = samples.n, samples.dim, samples.space
         self.weights, self.B_star = samples.weights, samples.B_star
         self._samples = samples
         sizes = lengths(samples)

@@ -12,6 +12,7 @@ from .._support.types import F64
 from .coefficients import check_rank
 from .estimator import Estimate, Monitor
 from .samples import Samples, offsets_of, rows_of, task_weights
+from .space import Space, refuse_shared
 from .starts import STARTS, start_subspace, task_normals
 from .task_algebra import combine_rows, outer_rows, predict, solve_heads
 
@@ -69,6 +70,11 @@ class BurerMonteiro:
     def check(self, samples: Samples, width: int) -> None:
         """Raise ValueError if the width exceeds the number of features or of tasks."""
         check_rank(samples, width)
+        refuse_shared(
+            self.name,
+            samples.space,
+            "the L-BFGS method of SciPy needs all rows of B in one process",
+        )
 
     def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
         """Minimise from the start; return orthonormal columns and the heads that belong to them."""
@@ -79,7 +85,7 @@ class BurerMonteiro:
         x = objective.join(*self._start(samples, width, monitor, unit))
         B, V = objective.split(x)
         if monitor.record(B, V, objective(x)[0]):
-            return _estimate(B, V, 0)
+            return _estimate(samples.space, B, V, 0)
         iterations = 0
 
         def accept(x: F64) -> None:
@@ -106,9 +112,11 @@ class BurerMonteiro:
         try:
             end = minimize(scaled, x, jac=True, method="L-BFGS-B", callback=accept, options=options)
         except _Stop:
-            return _estimate(*objective.split(objective.accepted), iterations)
+            return _estimate(samples.space, *objective.split(objective.accepted), iterations)
         B, V = objective.split(end.x)
-        return _estimate(B, V, iterations, _reason(end, end.fun * unit, iterations, limit))
+        return _estimate(
+            samples.space, B, V, iterations, _reason(end, end.fun * unit, iterations, limit)
+        )
 
     def _start(
         self, samples: Samples, width: int, monitor: Monitor, unit: float
@@ -179,11 +187,11 @@ class _Objective:
         return self._last[1]
 
 
-def _estimate(B: F64, V: F64, iterations: int, reason: str = "") -> Estimate:
+def _estimate(space: Space, B: F64, V: F64, iterations: int, reason: str = "") -> Estimate:
     """Return the estimate with the columns Q of B = Q R, to which the heads V R^T belong."""
     if not (np.isfinite(B).all() and np.isfinite(V).all()):
         return Estimate(B=B, heads=V, iterations=iterations, converged=False, reason=reason)
-    Q, R = np.linalg.qr(B)
+    Q, R = space.factor(B)
     return Estimate(B=Q, heads=V @ R.T, iterations=iterations, converged=not reason, reason=reason)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from .._support.types import F64
 from .samples import Samples, offsets_of, task_weights
-from .solvers import fixed_normals, orthonormal
+from .solvers import fixed_normals
+from .space import Space
 from .task_algebra import combine_rows, outer_rows, predict
 
 # Singular values come from a Gram matrix if the diagonal of its Cholesky factor varies by less than
@@ -38,7 +39,7 @@ class Leading(NamedTuple):
 
 def zero(samples: Samples) -> Factors:
     """Return the coefficients zero, as factors of rank 0."""
-    return Factors(np.zeros((samples.n, 0)), np.zeros((samples.dim, 0)))
+    return Factors(np.zeros((samples.n, 0)), samples.space.zeros(0))
 
 
 def join(first: float, a: Factors, second: float, b: Factors) -> Factors:
@@ -47,21 +48,16 @@ def join(first: float, a: Factors, second: float, b: Factors) -> Factors:
     return Factors(left, np.concatenate([a.right, b.right], axis=1))
 
 
-def inner(a: Factors, b: Factors) -> float:
-    """Return the inner product of two matrices given as factors."""
-    return float(np.sum((a.left.T @ b.left) * (a.right.T @ b.right)))
-
-
-def norm(a: Factors) -> float:
+def norm(space: Space, a: Factors) -> float:
     """Return the Frobenius norm, up to rounding errors relative to the norms of the factors."""
-    return float(np.linalg.norm(a.left @ np.linalg.qr(a.right)[1].T)) if a.left.size else 0.0
+    return float(np.linalg.norm(a.left @ space.triangle(a.right).T)) if a.left.size else 0.0
 
 
-def decompose(a: Factors) -> Leading:
+def decompose(space: Space, a: Factors) -> Leading:
     """Return the singular values of factors, and their vectors."""
-    Q, R = np.linalg.qr(a.right)
+    Q, R = space.factor(a.right)
     left, values, turn = np.linalg.svd(a.left @ R.T, full_matrices=False)
-    return Leading(left, values, Q @ turn.T)
+    return Leading(left, values, space.times(Q, turn.T))
 
 
 def predictions(samples: Samples, a: Factors) -> F64:
@@ -75,8 +71,10 @@ def predictions(samples: Samples, a: Factors) -> F64:
 def step_operator(samples: Samples, base: Factors, step: float, residuals: F64) -> Fused:
     """Return the operator ``base - step [X_i^T r_i]_i`` for residuals r (N,), one pass a call."""
 
+    space = samples.space
+
     def fused(Q: F64) -> tuple[F64, F64]:
-        images = base.left @ (base.right.T @ Q)
+        images = base.left @ space.inner(base.right, Q)
 
         def transform(Z: F64, tasks: range) -> F64:
             chosen = slice(tasks.start, tasks.stop)
@@ -86,7 +84,7 @@ def step_operator(samples: Samples, base: Factors, step: float, residuals: F64) 
             return outer_rows(rows, images[chosen], offsets)
 
         combined = samples.combine_features(np.ascontiguousarray(Q), transform)
-        return images, base.right @ (base.left.T @ images) - step * combined
+        return images, space.times(base.right, base.left.T @ images) - step * combined
 
     return fused
 
@@ -102,8 +100,13 @@ def weighted_residuals(samples: Samples, fitted: F64) -> F64:
     return (fitted - samples.y) * weights / len(samples.y)
 
 
-def leading_singular(
-    fused: Fused, start: F64, wanted: Callable[[F64], int], tol: float, passes: int = 60
+def leading_singular(  # noqa: PLR0917
+    fused: Fused,
+    space: Space,
+    start: F64,
+    wanted: Callable[[F64], int],
+    tol: float,
+    passes: int = 60,
 ) -> Leading:
     """Return leading singular values and vectors of a matrix by a block Krylov iteration.
 
@@ -113,27 +116,27 @@ def leading_singular(
     wanted, the space grows. The Ritz pairs of the last space are returned; their number is at most
     the number of columns of `start` (dim, c) or the wanted number, whichever is larger.
     """
-    dim, block = start.shape
-    Q = orthonormal(start[:, : min(block, dim)])
+    dim, block = space.dim, start.shape[1]
+    Q = space.orthonormal(start[:, : min(block, dim)])
     basis, left, products = Q[:, :0], np.zeros((0, 0)), Q[:, :0]
     for count in range(1, passes + 1):
         images, squares = fused(Q)
-        if not np.isfinite(squares).all():
+        if not space.is_finite(squares):
             return Leading(images, np.full(Q.shape[1], np.nan), Q)
         left = np.concatenate([left, images], axis=1) if left.size else images
         basis = np.concatenate([basis, Q], axis=1)
         products = np.concatenate([products, squares], axis=1)
         _, values, turn = np.linalg.svd(_triangle(left), full_matrices=False)
         need = wanted(values)
-        right, rotated = basis @ turn.T, products @ turn.T
+        right, rotated = space.times(basis, turn.T), space.times(products, turn.T)
         scale = np.maximum(values, np.finfo(float).tiny)
-        errors = np.linalg.norm(rotated - right * values**2, axis=0) / scale
+        off = rotated - right * values**2
+        errors = np.sqrt(space.column_products(off, off)) / scale
         accurate = errors[:need].max(initial=0.0) <= tol * values[0]
         complete = basis.shape[1] == dim or values[0] == 0
         if complete or count == passes or (accurate and need < len(values)):
             break
-        off = squares - basis @ (basis.T @ squares)
-        Q = _new_columns(off - basis @ (basis.T @ off), basis, float(values[0]) ** 2)
+        Q = _new_columns(space, space.project_off(basis, squares), basis, float(values[0]) ** 2)
         if not Q.shape[1]:
             break
         if basis.shape[1] + Q.shape[1] > max(BLOCKS * block, 2 * need + block):
@@ -164,17 +167,19 @@ def _triangle(left: F64) -> F64:
     return np.asarray(np.linalg.qr(left, mode="r"))
 
 
-def _new_columns(off: F64, basis: F64, scale: float) -> F64:
+def _new_columns(space: Space, off: F64, basis: F64, scale: float) -> F64:
     """Return orthonormal columns that span the part of a block off the basis.
 
     Singular values drop what is rounding errors; a triangular factor shows that nothing is.
     """
-    room = off.shape[0] - basis.shape[1]
-    Q, R = np.linalg.qr(off)
-    if off.shape[1] > room or np.abs(np.diagonal(R)).min() <= 1e-12 * scale:
-        left, sizes, _ = np.linalg.svd(off, full_matrices=False)
-        Q = left[:, sizes > 1e-14 * scale][:, :room]
-    return orthonormal(Q - basis @ (basis.T @ Q)) if Q.shape[1] else Q
+    room = space.dim - basis.shape[1]
+    Q, R = space.factor(off)
+    if off.shape[1] > room or np.diagonal(R).min() <= 1e-12 * scale:
+        left, sizes, _ = np.linalg.svd(R, full_matrices=False)
+        Q = space.times(Q, left[:, sizes > 1e-14 * scale][:, :room])
+    if not Q.shape[1]:
+        return Q
+    return space.orthonormal(Q - space.times(basis, space.inner(basis, Q)))
 
 
 def check_rank(samples: Samples, width: int) -> None:

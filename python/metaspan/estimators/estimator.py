@@ -9,6 +9,7 @@ import numpy as np
 
 from .._support.types import F64
 from .samples import Samples
+from .space import Space
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,10 +42,12 @@ class Unrecorded:
     """A monitor that records nothing, and stops an estimator only if it diverges."""
 
     rounds: int | None = None
+    space: Space | None = None  # of the iterates, if their rows may be spread over ranks
 
     def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
         """Return whether an entry of the iterate is infinite or NaN."""
-        return not bool(np.isfinite(B).all())
+        finite = bool(np.isfinite(B).all()) if self.space is None else self.space.is_finite(B)
+        return not finite
 
 
 class Estimator(Protocol):

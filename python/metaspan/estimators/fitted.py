@@ -5,20 +5,19 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 
-import numpy as np
-
 from .._load import core
 from .._support.blas import one_blas_thread
 from .._support.types import F64
 from ..config.config import TrainConfig
 from ..config.options import FittedStart
+from ..sharding.agreement import agreed
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
 from .configure import choose_engine
 from .estimator import Unrecorded
 from .names import algorithm_of
-from .solvers import orthonormal
 from .sources import open_samples
+from .space import EstimateError
 
 FIT_ROUND = 2**62 + 1  # round number in the key of the start's tasks; no run reaches it
 
@@ -77,16 +76,19 @@ def fit_start(config: TrainConfig, init: FittedStart, trial: int) -> tuple[F64, 
         threads=config.threads,
     )
     algorithm = algorithm_of(init.estimator)
-    algorithm.check(samples, config.width)
-    estimate = algorithm.estimate(samples, config.width, Unrecorded())
-    if not np.isfinite(estimate.B).all():
-        raise ValueError(f"init must not diverge; {init.estimator} did on the tasks of the start")
-    if not estimate.converged:
+    with agreed(config.exchange):
+        algorithm.check(samples, config.width)
+    estimate = algorithm.estimate(samples, config.width, Unrecorded(space=samples.space))
+    if not samples.space.is_finite(estimate.B):
+        raise EstimateError(
+            f"init must not diverge; {init.estimator} did on the tasks of the start"
+        )
+    if not estimate.converged and config.is_root:
         from ..runs.outcome import NotConvergedWarning  # noqa: PLC0415
 
         message = f"the start by {init.estimator} did not converge: {estimate.reason}"
         warnings.warn(message, NotConvergedWarning, stacklevel=3)
-    return np.ascontiguousarray(orthonormal(estimate.B)), samples.B_star
+    return samples.space.orthonormal(estimate.B), samples.B_star
 
 
 def _counts(config: TrainConfig) -> tuple[int, int | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..tasks.features import StudentT
 from ..tasks.linear import LinearTasks, draw_xi
 from .averages import RowAverages
 from .samples import I64, HalfAverages, Preconditioner, Samples, Transform
+from .space import Space
 
 # Round numbers in the keys of the parts off the span; each number gives a separate draw.
 FRAME, LENGTHS, ALONG_XI = 0, 1, 2
@@ -95,9 +96,10 @@ class LawSamples:
             columns = self._rows.columns
         self._base = columns  # coordinates of the span of B_star and the rows
         self.dim = columns + min(spare, tasks.d - columns)
+        self.space = Space.whole(self.dim, threads)
         self.B_star = np.eye(self.dim, tasks.k)
         if self._averages is not None:
-            self._averages.set_dim(self.dim)
+            self._averages.set_space(self.space)
 
     def features(self, B: F64) -> F64:
         """Return ``Z = X B``, (N, k), for B (dim, k)."""
@@ -216,7 +218,8 @@ class LawAverages:
     rows: core.PackedRows  # 2 n rows; with a spread 3 n: xi, u and v of each task
     threads: int
     rest: float  # d - k_star
-    dim: int = 0
+    dim: int = field(init=False)
+    space: Space = field(init=False)
     B_star: F64 | None = None
 
     def __post_init__(self) -> None:
@@ -227,9 +230,10 @@ class LawAverages:
         """Number of coordinates that the averages use."""
         return int(self.inside.shape[1]) + self.rows.columns
 
-    def set_dim(self, dim: int) -> None:
-        """Set the number of coordinates, including the coordinates of `LawSamples.normals`."""
-        self.dim, self.B_star = dim, np.eye(dim, self.inside.shape[1])
+    def set_space(self, space: Space) -> None:
+        """Set the coordinates, which include those of `LawSamples.normals`."""
+        self.space, self.dim = space, space.dim
+        self.B_star = np.eye(space.dim, self.inside.shape[1])
 
     def products(self, Q: F64) -> tuple[F64, F64]:
         """Return ``U Q`` and ``V Q``, (n, k) each, for Q (dim, k)."""

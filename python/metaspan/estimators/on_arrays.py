@@ -11,6 +11,7 @@ from ..tasks.batch import TaskBatch, core_data
 from ..tasks.storage import TaskArrays
 from .averages import RowAverages
 from .samples import I64, Samples, Transform, rows_of_chosen
+from .space import Space
 from .transforms import Curvature, HeadFit, RowForms
 
 
@@ -35,8 +36,10 @@ class ArraySamples:
     def __init__(
         self, batch: TaskBatch, seed: int = 0, trial: int = 0, threads: int | None = None
     ) -> None:
-        self.n, self.dim = batch.n, batch.d
-        self.threads = check.threads(threads)
+        self.n, self.threads = batch.n, check.threads(threads)
+        columns = batch._columns
+        shard = core.Shard(batch.d) if columns is None else columns.core
+        self.space, self.dim = Space(shard, self.threads), shard.d
         self._batch, self._seed, self._trial = batch, seed, trial
         offsets, y = core.batch_rows(self._data())
         self.offsets: I64 = offsets
@@ -112,7 +115,15 @@ class ArraySamples:
             return self
         firsts = [([_first(side.X).as_passed], [_first(side.y).as_passed]) for side in sides]
         (X_in, y_in), (X_out, y_out) = firsts[0], firsts[-1] if len(firsts) > 1 else (None, None)
-        one = TaskBatch(X_in, y_in, X_out, y_out, B_star=batch.B_star, check_finite=False)
+        one = TaskBatch(
+            X_in,
+            y_in,
+            X_out,
+            y_out,
+            B_star=batch.B_star,
+            comm=batch._columns,
+            check_finite=False,
+        )
         return type(self)(one, self._seed, self._trial, self.threads)
 
     def take(self, tasks: I64) -> Samples:
@@ -128,25 +139,33 @@ class ArraySamples:
 
     def normals(self, k: int, stream: int) -> F64:
         """Return a matrix (dim, k) of independent standard normal numbers."""
-        return draw_normals((self._seed, self._trial, stream), (self.dim, k), self.threads)
+        return draw_normals((self._seed, self._trial, stream), self.space, k)
 
     def _data(self) -> core.Batch:
         """Return the batch in the core's form; for data on disk, each call opens a new reader."""
         return core_data(self._batch, one_round=True)
 
 
-def draw_normals(key: tuple[int, int, int], shape: tuple[int, int], threads: int) -> F64:
-    """Draw a matrix (d, k) of independent standard normals, keyed by seed, trial and stream.
+def draw_normals(key: tuple[int, int, int], space: Space, k: int) -> F64:
+    """Draw a matrix (dim, k) of independent standard normals, keyed by seed, trial and stream.
 
     Column j does not depend on k. The normals belong to the random stream of starts, with the round
     number 1 + stream in the key; the starts of `train` have the round number 0.
     """
     seed, trial, stream = key
-    d, k = shape
-    columns = core.normals(seed, trial, 1 + stream, core.STREAM_START, 1, k, d, "float64", threads)[
-        0
-    ]
-    return np.ascontiguousarray(columns.T)
+    columns = core.normals(
+        seed,
+        trial,
+        1 + stream,
+        core.STREAM_START,
+        1,
+        k,
+        space.rows,
+        "float64",
+        space.threads,
+        first_column=space.first,
+    )
+    return np.ascontiguousarray(columns[0].T)
 
 
 def contiguous(matrix: F64) -> F64:

@@ -14,6 +14,7 @@ from .estimator import Estimator, Monitor, Unrecorded
 from .ridge import loo_errors, mean_eigenvalue, penalties
 from .samples import I64, Samples, lengths
 from .solvers import WidthError
+from .space import EstimateError
 from .subset import take_tasks
 
 MOST = 10  # the largest width that is tried unless candidates are given
@@ -108,7 +109,7 @@ def choose_width(  # noqa: PLR0917
     widths = _check_candidates(estimator, samples, candidates)
     folds = min(check.integer("folds", folds, 2), samples.n)
     if samples.n < 2 or lengths(samples).min() < 2:
-        raise ValueError(
+        raise EstimateError(
             'width="cv" needs at least two tasks with at least two samples each; got '
             f"{samples.n} tasks and at least {lengths(samples).min()} samples"
         )
@@ -144,7 +145,7 @@ def _check_candidates(
         else:
             accepted.append(k)
     if not accepted and refusal is not None:
-        raise refusal
+        raise EstimateError(str(refusal)) from refusal
     return tuple(accepted)
 
 
@@ -179,7 +180,7 @@ def _held_out_errors(
     estimator: Estimator, samples: Samples, held: I64, representations: list[F64]
 ) -> F64:
     """Return the mean error of each held-out task for each representation, (tasks, widths)."""
-    bases = [np.linalg.qr(B)[0] for B in representations]
+    bases = [samples.space.orthonormal(B) for B in representations]
     ends = np.cumsum([0, *(B.shape[1] for B in bases)])
     stacked = np.ascontiguousarray(np.concatenate(bases, axis=1))
     columns = [slice(*pair) for pair in pairwise(ends)]

@@ -9,13 +9,14 @@ import numpy as np
 from .._support import check
 from .._support.blas import one_blas_thread
 from .._support.types import F64
-from ..tasks.batch import TaskBatch, require_whole
-from .on_arrays import ArraySamples
+from ..tasks.batch import TaskBatch
+from .on_arrays import ArraySamples, draw_normals
 from .samples import I64, HalfAverages, lengths, task_sums
 from .solvers import largest_eigenvectors, start_columns
 
 LEAST_TASKS = 20  # ten scored tasks have 2^10 sign patterns: p-values down to 0.001
 FLIPS_AT_ONCE = 256
+START = 30  # stream of the start of the search for the directions
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,7 +122,6 @@ def rank_test(
     """
     if not isinstance(batch, TaskBatch):
         raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
-    require_whole(batch, "rank_test")
     max_rank = check.integer("max_rank", max_rank, 1)
     if max_rank >= batch.d:
         raise ValueError(f"max_rank must be below the {batch.d} features; got {max_rank}")
@@ -156,8 +156,8 @@ def rank_of_averages(
     # for any directions that depend only on the choosing tasks.
     Q = largest_eigenvectors(
         lambda P: averages.mean_products(P, chosen_weights),
-        averages.dim,
-        lambda: generator.standard_normal((averages.dim, start_columns(max_rank))),
+        averages.space,
+        lambda: draw_normals((seed, 0, START), averages.space, start_columns(max_rank)),
         max_rank,
         tol=1e-4,
     ).vectors

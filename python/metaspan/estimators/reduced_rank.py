@@ -19,11 +19,11 @@ from .solvers import (
     check_width,
     fixed_normals,
     form_matrix,
-    orthonormal,
     solve_by_cg,
     start_columns,
     top_eigenvectors,
 )
+from .space import Space
 
 _FORMED = 4096  # a Gram matrix of X of at most this order is formed
 
@@ -102,7 +102,7 @@ class ReducedRank:
             directions = shared.combine(_dual(shared, scaled, self.ridge, width))
         else:
             directions = _primal(shared, scaled, self.ridge, width)
-        B = orthonormal(directions)
+        B = samples.space.orthonormal(directions)
         heads = _ridge_heads(shared.features(B), Y, self.ridge)
         return Estimate(B=B, heads=heads, converged=not reason, reason=reason)
 
@@ -114,6 +114,7 @@ class ReducedRank:
         def coefficients(Q: F64) -> F64:
             solved, reason = solve_by_cg(
                 lambda P: shared.combine_features(P, lambda Z, tasks: Z) + m * self.ridge * P,
+                shared.space,
                 shared.combine(Y @ Q),
                 self.tol / 100,
                 self.passes,
@@ -123,7 +124,7 @@ class ReducedRank:
 
         pairs = top_eigenvectors(
             lambda Q: Y.T @ shared.features(coefficients(Q)),
-            Y.shape[1],
+            Space.whole(Y.shape[1], shared.threads),
             lambda: fixed_normals(Y.shape[1], start_columns(width)),
             width,
             self.tol,
@@ -144,11 +145,13 @@ def _dual(shared: Samples, Y: F64, ridge: float, width: int) -> F64:
 
 def _primal(shared: Samples, Y: F64, ridge: float, width: int) -> F64:
     """Return a basis (dim, width) of the coefficients, (41), from X^T X."""
-    G = form_matrix(lambda Q: shared.combine_features(Q, lambda Z, tasks: Z), shared.dim)
+    space = shared.space
+    G = form_matrix(lambda Q: shared.combine_features(Q, lambda Z, tasks: Z), space)
     squares, W = _spectrum(G)
-    products = W.T @ shared.combine(Y)
+    products = W.T @ space.all_rows(shared.combine(Y))
     V = _responses_kept(products / np.sqrt(squares + len(Y) * ridge)[:, None], width)
-    return np.asarray(W @ ((products @ V) / (squares + len(Y) * ridge)[:, None]))
+    basis = W @ ((products @ V) / (squares + len(Y) * ridge)[:, None])
+    return np.ascontiguousarray(space.own_rows(basis))
 
 
 def _spectrum(G: F64) -> tuple[F64, F64]:

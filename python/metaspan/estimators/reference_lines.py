@@ -34,11 +34,11 @@ from .solvers import (
     check_width,
     fixed_normals,
     least_squares_heads,
-    orthonormal,
     solve_by_cg,
     start_columns,
     top_eigenvectors,
 )
+from .space import EstimateError
 from .transforms import RowForms, scaled_rows
 
 FILL = 20  # stream of the random directions in the representation of `Pooled`
@@ -151,7 +151,7 @@ class SingleTask:
 
         pairs = top_eigenvectors(
             lambda Q: samples.combine_features(Q, forms),
-            samples.dim,
+            samples.space,
             start,
             width,
             self.tol,
@@ -209,7 +209,7 @@ def _spectra(samples: Samples) -> Iterator[tuple[I64, I64, F64, F64]]:
     """
     sizes = lengths(samples)
     if samples.dim < sizes.max():
-        X = samples.features(np.eye(samples.dim))
+        X = samples.features(samples.space.identity(0, samples.dim))
         for tasks, rows in by_length(samples.offsets):
             U, values, _ = np.linalg.svd(X[rows], full_matrices=False)
             yield tasks, rows, U, values**2
@@ -278,16 +278,18 @@ class Pooled:
         right = samples.combine((shares * samples.y)[:, None])
         theta, reason = solve_by_cg(
             lambda P: samples.combine_features(P, forms) + self.ridge * P,
+            samples.space,
             right,
             self.tol,
             self.passes,
         )
-        size = float(np.linalg.norm(theta))
+        space = samples.space
+        size = space.norm(theta)
         if size == 0:
-            raise ValueError("pooled found coefficients of zero, which have no direction")
+            raise EstimateError("pooled found coefficients of zero, which have no direction")
         B = theta / size
         if width > 1:
-            B = orthonormal(np.concatenate([B, samples.normals(width - 1, FILL)], axis=1))
+            B = space.orthonormal(np.concatenate([B, samples.normals(width - 1, FILL)], axis=1))
         heads = np.zeros((samples.n, width))
-        heads[:, 0] = B[:, 0] @ theta[:, 0]
+        heads[:, 0] = space.product(B[:, :1], theta)
         return Estimate(B=B, heads=heads, converged=not reason, reason=reason)

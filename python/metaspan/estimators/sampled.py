@@ -8,16 +8,18 @@ from typing import Protocol
 
 import numpy as np
 
+from .._core_types import CoreData
 from .._load import core
 from .._support import check
 from .._support.types import F64
+from ..sharding.columns import Columns
 from ..tasks import features as feature_laws
 from ..tasks.arrays import core_sets, sets_of
-from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks, draw_xi, responses_of
 from .averages import RowAverages
-from .on_arrays import ArraySamples, draw_normals
+from .on_arrays import draw_normals
 from .samples import I64, Transform, rows_of
+from .space import Space, refuse_shared
 
 BLOCK_BYTES = core.MADE_BYTES  # most bytes of a block of rows, unless one task has more
 
@@ -57,6 +59,13 @@ class SampledSamples:
         Keys of the random numbers.
     threads : int or None
         Number of threads; None: the CPUs that this process may use.
+    columns : Columns or None
+        The columns of X that this rank generates; None: all.
+
+    Raises
+    ------
+    ValueError
+        If a function of the user draws the features, and other ranks have columns.
     """
 
     def __init__(  # noqa: PLR0917
@@ -67,18 +76,23 @@ class SampledSamples:
         seed: int = 0,
         trial: int = 0,
         threads: int | None = None,
+        columns: Columns | None = None,
     ) -> None:
         self.n, self.dim = n, tasks.d
         self.offsets: I64 = m * np.arange(n + 1, dtype=np.int64)
         self.weights: F64 = np.ones(n)
         self.threads = check.threads(threads)
+        shard = core.Shard(tasks.d) if columns is None else columns.core
+        self.space = Space(shard, self.threads)
         self._law, self._m, self._seed, self._trial = tasks, m, seed, trial
-        truth = tasks.ground_truth(seed, trial, self.threads)
+        if callable(tasks.features):
+            refuse_shared("fit with features from a function", self.space, "it draws whole rows")
+        truth = tasks._truth(seed, trial, self.threads, columns)
         self.B_star: F64 = truth.astype(np.float64, copy=False)
         self._heads = tasks.draw_heads(n, seed, trial)
         law = feature_laws.core_law(tasks.features)
         self._has_radii = law.name in ("student-t", "sphere")
-        self._made = core.MadeSamples(law, tasks.roots, seed, trial, n, m, tasks.d)
+        self._made = core.MadeSamples(law, tasks._roots(columns), seed, trial, n, m, tasks.d, shard)
         self._rows: _Rows = _CalledRows(self) if callable(tasks.features) else self._made
 
     @property
@@ -114,8 +128,8 @@ class SampledSamples:
         for block in self._blocks(tasks):
             X = self._draw(block)
             y = np.zeros(X.shape[:2])
-            batch = TaskBatch(X, y, check_finite=False)
-            grams += ArraySamples(batch, threads=self.threads).grams(range(len(block)))
+            data = core.Batch(CoreData(X, y, X, y, shard=self.space.shard), self.space.rows)
+            grams += core.batch_grams(data, 0, len(block), self.threads)
         return grams
 
     def shared(self) -> SampledSamples | None:
@@ -128,7 +142,7 @@ class SampledSamples:
 
     def normals(self, k: int, stream: int) -> F64:
         """Return a matrix (dim, k) of independent standard normal numbers."""
-        return draw_normals((self._seed, self._trial, stream), (self.dim, k), self.threads)
+        return draw_normals((self._seed, self._trial, stream), self.space, k)
 
     @property
     def _radii(self) -> F64:
@@ -168,7 +182,7 @@ class SampledSamples:
             X = self._made.rows(block.start, block.stop, self.threads)
             if self._has_radii:
                 X *= self._radii[rows_of(self, block)]
-            return X.reshape(count, self._m, self.dim)
+            return X.reshape(count, self._m, self.space.rows)
         key = core.derive_key(self._seed, self._trial, 0, core.STREAM_FEATURES_IN)
         X = feature_laws.all_rows(
             law.features, key, count, self._m, self.dim, first_task=block.start
@@ -178,7 +192,8 @@ class SampledSamples:
     def _blocks(self, tasks: range | None = None) -> Iterator[range]:
         """Split consecutive tasks into ranges whose rows take at most BLOCK_BYTES."""
         tasks = range(self.n) if tasks is None else tasks
-        count = max(1, BLOCK_BYTES // (8 * self._m * self.dim))
+        ranks = self.space.shard.ranks  # all of them exchange numbers in every block
+        count = max(1, BLOCK_BYTES * ranks // (8 * self._m * self.dim))
         for first in range(tasks.start, tasks.stop, count):
             yield range(first, min(tasks.stop, first + count))
 

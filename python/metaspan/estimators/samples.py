@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._support.types import F64
+from .space import Space
 
 I64 = NDArray[np.int64]
 
@@ -26,10 +27,15 @@ class Samples(Protocol):
     an orthonormal basis of a subspace of dimension ``dim``, which contains `B_star`, every row of
     X, and the columns of every matrix that `normals` returns; inner products are those of the full
     space. All arrays are float64.
+
+    If the columns of X are spread over ranks, X and every matrix with ``dim`` rows have the part of
+    this rank, and all ranks call the same methods. Linear algebra of such matrices is that of
+    `space`.
     """
 
     n: int  # tasks
     dim: int  # length of a row of X
+    space: Space  # of the rows of X
     offsets: I64  # (n + 1,); task i has the rows offsets[i] to offsets[i + 1]
     weights: F64  # (n,) weights of the tasks, with mean 1
     threads: int
@@ -79,6 +85,7 @@ class HalfAverages(Protocol):
 
     n: int
     dim: int
+    space: Space
     weights: F64  # (n,)
     B_star: F64 | None
 

@@ -11,6 +11,7 @@ from .._support import check
 from .._support.types import F64
 from .estimator import Estimate
 from .samples import I64, Preconditioner, Samples, by_length, lengths
+from .space import EstimateError, Space
 from .task_algebra import solve_heads
 
 Operator = Callable[[F64], F64]
@@ -39,7 +40,7 @@ class Eigenvectors(NamedTuple):
         return Estimate(B=self.vectors, heads=heads, converged=not self.reason, reason=self.reason)
 
 
-class WidthError(ValueError):
+class WidthError(EstimateError):
     """Raised if the samples determine fewer directions than the width."""
 
     def __init__(self, most: int, width: int) -> None:
@@ -84,7 +85,7 @@ def fixed_normals(rows: int, columns: int) -> F64:
 
 def largest_eigenvectors(  # noqa: PLR0917
     apply: Operator,
-    samples_dim: int,
+    space: Space,
     start: Start,
     k: int,
     tol: float = TOL,
@@ -93,25 +94,25 @@ def largest_eigenvectors(  # noqa: PLR0917
 ) -> Eigenvectors:
     """Return the k algebraically largest eigenvalues, descending, and their eigenvectors (dim, k).
 
-    `apply` maps Q (dim, c) to A Q for a symmetric A. A call of `apply` is a pass over the samples
-    and dominates the cost, so A is applied to blocks of columns, and the eigenvectors are
-    approximated by the Ritz vectors of the whole block Krylov space or, with `precondition`, of the
-    space of the Davidson method. `start` (dim, c) is the first block. The residual divided by the
-    gap between eigenvalues k and k + 1 bounds the sine of the largest angle to the exact
+    `apply` maps Q (dim, c) to A Q for a symmetric A on `space`. A call of `apply` is a pass over
+    the samples and dominates the cost, so A is applied to blocks of columns, and the eigenvectors
+    are approximated by the Ritz vectors of the whole block Krylov space or, with `precondition`, of
+    the space of the Davidson method. `start` (dim, c) is the first block. The residual divided by
+    the gap between eigenvalues k and k + 1 bounds the sine of the largest angle to the exact
     eigenvectors. The iteration ends when this bound is at most `tol`, when the space is invariant,
     or after `passes` calls.
     """
-    if samples_dim <= _FORMED:
-        return _eigenvectors_of_formed(apply, samples_dim, k)
+    if space.dim <= _FORMED:
+        return _eigenvectors_of_formed(apply, space, k)
     block = start() if callable(start) else start
     if precondition is not None:
-        return _davidson(apply, precondition, block, k, tol, passes)
-    return _block_krylov(apply, block, k, tol, passes)
+        return _davidson(apply, space, precondition, block, k, tol, passes)
+    return _block_krylov(apply, space, block, k, tol, passes)
 
 
 def top_eigenvectors(  # noqa: PLR0917
     apply: Operator,
-    samples_dim: int,
+    space: Space,
     start: Start,
     k: int,
     tol: float = TOL,
@@ -125,39 +126,39 @@ def top_eigenvectors(  # noqa: PLR0917
     WidthError
         If fewer than k eigenvalues are positive; it is a ValueError.
     """
-    pairs = largest_eigenvectors(apply, samples_dim, start, k, tol, passes, precondition)
-    rounding = samples_dim * np.finfo(float).eps * max(float(pairs.values[0]), 0.0)
+    pairs = largest_eigenvectors(apply, space, start, k, tol, passes, precondition)
+    rounding = space.dim * np.finfo(float).eps * max(float(pairs.values[0]), 0.0)
     positive = int(np.sum(pairs.values > rounding))
     if positive < k and not pairs.reason:
         raise WidthError(positive, k)
     return pairs
 
 
-def form_matrix(apply: Operator, dim: int) -> F64:
-    """Return a symmetric matrix (dim, dim) from its products with blocks of the identity."""
-    identity = np.eye(dim)
+def form_matrix(apply: Operator, space: Space) -> F64:
+    """Return all rows of a symmetric matrix, (dim, dim), from products with the identity."""
     blocks = [
-        apply(np.ascontiguousarray(identity[:, first : first + _COLUMNS]))
-        for first in range(0, dim, _COLUMNS)
+        apply(space.identity(first, min(first + _COLUMNS, space.dim)))
+        for first in range(0, space.dim, _COLUMNS)
     ]
-    return np.concatenate(blocks, axis=1)
+    return space.all_rows(np.concatenate(blocks, axis=1))
 
 
-def _eigenvectors_of_formed(apply: Operator, dim: int, k: int) -> Eigenvectors:
+def _eigenvectors_of_formed(apply: Operator, space: Space, k: int) -> Eigenvectors:
     """Return the top eigenvectors of a matrix that is small enough to be formed."""
-    A = form_matrix(apply, dim)
+    A = form_matrix(apply, space)
     if not np.isfinite(A).all():
-        return Eigenvectors(np.full(k, np.nan), np.eye(dim, k), _NOT_FINITE)
+        return Eigenvectors(np.full(k, np.nan), space.identity(0, k), _NOT_FINITE)
     values, vectors = np.linalg.eigh((A + A.T) / 2)
-    return Eigenvectors(values[::-1][:k].copy(), np.ascontiguousarray(vectors[:, ::-1][:, :k]), "")
+    top = np.ascontiguousarray(space.own_rows(vectors[:, ::-1][:, :k]))
+    return Eigenvectors(values[::-1][:k].copy(), top, "")
 
 
 class _Krylov:
     """A block Krylov space of a symmetric matrix A: an orthonormal basis and A in this basis."""
 
-    def __init__(self, dim: int, columns: int) -> None:
-        self.columns = columns  # the most columns of the basis
-        self._basis = np.empty((dim, columns), order="F")
+    def __init__(self, space: Space, columns: int) -> None:
+        self.space, self.columns = space, columns  # the most columns of the basis
+        self._basis = np.empty((space.rows, columns))
         self.size = 0
         self.H = np.zeros((0, 0))  # V^T A V for the basis V
 
@@ -176,54 +177,58 @@ class _Krylov:
         self._basis[:, first : self.size] = Q
         H = np.zeros((self.size, self.size))
         H[:first, :first] = self.H
-        H[:, first:] = self.V.T @ W
+        H[:, first:] = along = self.space.inner(self.V, W)
         H[first:, :first] = H[:first, first:].T
         H[first:, first:] = (H[first:, first:] + H[first:, first:].T) / 2
         self.H = H
-        off = W - self.V @ (self.V.T @ W)
-        return off - self.V @ (self.V.T @ off)
+        off = W - self.space.times(self.V, along)
+        return off - self.space.times(self.V, self.space.inner(self.V, off))
 
     def compress(self, values: F64, S: F64) -> None:
         """Replace the basis by the Ritz vectors V S, and H by the diagonal of their Ritz values."""
-        self._basis[:, : S.shape[1]] = self.V @ S
+        self._basis[:, : S.shape[1]] = self.space.times(self.V, S)
         self.size, self.H = S.shape[1], np.diag(values)
 
 
-def _block_krylov(apply: Operator, start: F64, k: int, tol: float, passes: int) -> Eigenvectors:
+def _block_krylov(  # noqa: PLR0917
+    apply: Operator, space: Space, start: F64, k: int, tol: float, passes: int
+) -> Eigenvectors:
     """Return the top eigenvectors by a block Lanczos iteration with restarts at Ritz vectors.
 
     The decomposition of H can cost as much as a pass over the samples if these are few. Ritz
     vectors are therefore computed only when the space is full, or when the convergence rate of the
     last checks predicts that the search has ended.
     """
-    dim, block = start.shape
+    dim, block = space.dim, start.shape[1]
     columns = min(dim, block * min(max(_NUMBERS // (dim * block), _BLOCKS[0]), _BLOCKS[1]))
-    space, schedule = _Krylov(dim, columns), _Schedule()
-    Q, norm, reason = orthonormal(start), 0.0, ""
+    krylov, schedule = _Krylov(space, columns), _Schedule()
+    Q, norm, reason = space.orthonormal(start), 0.0, ""
     for count in range(1, passes + 1):
-        W = apply(np.ascontiguousarray(Q))
-        if not np.isfinite(W).all():
+        W = apply(Q)
+        squares = space.column_products(W, W)
+        if not np.isfinite(squares).all():
             return Eigenvectors(np.full(k, np.nan), Q[:, :k], _NOT_FINITE)
-        norm = max(norm, float(np.sqrt(np.max(np.sum(W * W, axis=0)))))
+        norm = max(norm, float(np.sqrt(np.max(squares))))
         last = Q.shape[1]
-        Q, R = _new_directions(space, space.extend(Q, W), norm)
-        full = space.size + Q.shape[1] > columns
-        ended = count == passes or not Q.size or space.size == dim
+        Q, R = _new_directions(krylov, krylov.extend(Q, W), norm)
+        complete = not Q.shape[1] or krylov.size == dim
+        full = krylov.size + Q.shape[1] > columns
+        ended = count == passes or complete
         if not (full or ended or schedule.is_due(count)):
             continue
         kept = max(columns // 2, k) if full else k + 1
-        values, S = _top_ritz(space.H, kept)
+        values, S = _top_ritz(krylov.H, kept)
         residual = float(np.linalg.norm(R @ S[-last:, :k]))
         gap = float(values[k - 1] - values[k]) if len(values) > k else 0.0
         goal = max(tol * gap, _ROUNDING * norm)
-        if residual <= goal or not Q.size or space.size == dim:
+        if residual <= goal or complete:
             break
         schedule.record(count, residual / goal)
         if full and not ended:  # S belongs to the basis before a compression
-            space.compress(values, S)
+            krylov.compress(values, S)
     else:
         reason = _unconverged(residual, gap, tol, passes)
-    vectors = np.ascontiguousarray(space.V @ S[:, :k])
+    vectors = space.times(krylov.V, S[:, :k])
     return Eigenvectors(values[:k].copy(), vectors, reason)
 
 
@@ -236,7 +241,13 @@ def _unconverged(residual: float, gap: float, tol: float, passes: int) -> str:
 
 
 def _davidson(  # noqa: PLR0917
-    apply: Operator, precondition: Preconditioner, start: F64, k: int, tol: float, passes: int
+    apply: Operator,
+    space: Space,
+    precondition: Preconditioner,
+    start: F64,
+    k: int,
+    tol: float,
+    passes: int,
 ) -> Eigenvectors:
     """Return the top eigenvectors by the block Davidson method, restarted at Ritz vectors.
 
@@ -245,22 +256,23 @@ def _davidson(  # noqa: PLR0917
     preconditioner may lead away from the largest eigenvalues while the Ritz values are still far
     from them, so residuals are no longer preconditioned once they have stalled.
     """
-    dim, block = start.shape
+    dim, block = space.dim, start.shape[1]
     columns = min(dim, block * _BLOCKS[0])
-    V, W, Q = np.empty((dim, 0)), np.empty((dim, 0)), orthonormal(start)
+    V, W, Q = space.zeros(0), space.zeros(0), space.orthonormal(start)
     norm, reason = 0.0, ""
     history: list[float] = []  # residuals after past passes
     stalled = False
     for count in range(1, passes + 1):
         image = apply(np.ascontiguousarray(Q))
-        if not np.isfinite(image).all():
+        squares = space.column_products(image, image)
+        if not np.isfinite(squares).all():
             return Eigenvectors(np.full(k, np.nan), Q[:, :k], _NOT_FINITE)
-        norm = max(norm, float(np.sqrt(np.max(np.sum(image * image, axis=0)))))
+        norm = max(norm, float(np.sqrt(np.max(squares))))
         V, W = np.concatenate([V, Q], axis=1), np.concatenate([W, image], axis=1)
-        H = V.T @ W
+        H = space.inner(V, W)
         values, S = _top_ritz((H + H.T) / 2, max(columns // 2, k + 1))
-        R = W @ S[:, :k] - (V @ S[:, :k]) * values[:k]
-        sizes = np.sqrt(np.sum(R * R, axis=0))
+        R = space.times(W, S[:, :k]) - space.times(V, S[:, :k]) * values[:k]
+        sizes = np.sqrt(space.column_products(R, R))
         residual = float(np.linalg.norm(sizes))
         gap = float(values[k - 1] - values[k]) if len(values) > k else 0.0
         goal = max(tol * gap, _ROUNDING * norm)
@@ -276,11 +288,11 @@ def _davidson(  # noqa: PLR0917
         if not stalled:
             step = precondition(step, values[:k][active])
         if V.shape[1] + step.shape[1] > columns:
-            V, W = V @ S, W @ S
-        step /= np.sqrt(np.sum(step * step, axis=0))
-        Q = orthonormal(step - V @ (V.T @ step))
-        Q = orthonormal(Q - V @ (V.T @ Q))[:, : dim - V.shape[1]]
-    return Eigenvectors(values[:k].copy(), np.ascontiguousarray(V @ S[:, :k]), reason)
+            V, W = space.times(V, S), space.times(W, S)
+        step = step / np.sqrt(space.column_products(step, step))
+        Q = space.orthonormal(step - space.times(V, space.inner(V, step)))
+        Q = space.orthonormal(Q - space.times(V, space.inner(V, Q)))[:, : dim - V.shape[1]]
+    return Eigenvectors(values[:k].copy(), space.times(V, S[:, :k]), reason)
 
 
 class _Schedule:
@@ -311,57 +323,49 @@ def _top_ritz(H: F64, count: int) -> tuple[F64, F64]:
     return values[::-1], S[:, ::-1]
 
 
-def _new_directions(space: _Krylov, off: F64, norm: float) -> tuple[F64, F64]:
+def _new_directions(krylov: _Krylov, off: F64, norm: float) -> tuple[F64, F64]:
     """Return Q with orthonormal columns orthogonal to the space, and R, such that off = Q R.
 
     The product holds up to rounding errors. Columns that are short relative to the norm of the
     matrix are projected again, and columns that consist of rounding errors are dropped.
     """
-    Q, R = np.linalg.qr(off)
-    if np.abs(np.diagonal(R)).min() > 1e-3 * norm:
+    space, V = krylov.space, krylov.V
+    Q, R = space.factor(off)
+    if np.diagonal(R).min() > 1e-3 * norm:
         return Q, R
-    left, sizes, right = np.linalg.svd(off, full_matrices=False)
+    left, sizes, right = np.linalg.svd(R)
     new = sizes > _ROUNDING / 10 * norm
-    Q = left[:, new]
-    return orthonormal(Q - space.V @ (space.V.T @ Q)), sizes[new, None] * right[new]
-
-
-def _column_sums(P: F64, Q: F64) -> F64:
-    """Return the inner products (c,) of the columns of P and Q (dim, c)."""
-    return np.asarray(np.sum(P * Q, axis=0))
+    Q = space.times(Q, left[:, new])
+    return space.orthonormal(Q - space.times(V, space.inner(V, Q))), sizes[new, None] * right[new]
 
 
 def solve_by_cg(
-    apply: Operator,
-    right: F64,
-    tol: float,
-    passes: int,
-    sums: Callable[[F64, F64], F64] = _column_sums,
+    apply: Operator, space: Space, right: F64, tol: float, passes: int
 ) -> tuple[F64, str]:
     """Solve A x = b for each column b of `right` (dim, c) by conjugate gradients.
 
     `apply` maps P (dim, c) to A P for a symmetric, positive semidefinite A whose range contains the
     right-hand sides; the solution is the one of the least norm. The iteration ends when the norm of
     every residual is at most `tol` times the norm of its right-hand side, or after `passes`
-    products. `sums` computes the inner products of the columns of two arrays. Returns the solutions
-    (dim, c), and a clause that says why the solutions are less accurate, or "".
+    products. Returns the solutions (dim, c), and a clause that says why the solutions are less
+    accurate, or "".
     """
     x = np.zeros_like(right)
     residual = right.copy()
-    P, squares = residual.copy(), sums(right, right)
+    P, squares = residual.copy(), space.column_products(right, right)
     goal = tol**2 * squares
     for _ in range(passes):
         active = squares > goal
         if not active.any():
             return x, ""
-        A_P = apply(np.ascontiguousarray(P))
-        curvature = sums(P, A_P)
+        A_P = apply(P)
+        curvature = space.column_products(P, A_P)
         step = np.divide(
             squares, curvature, out=np.zeros_like(squares), where=active & (curvature > 0)
         )
         x += step * P
         residual -= step * A_P
-        before, squares = squares, sums(residual, residual)
+        before, squares = squares, space.column_products(residual, residual)
         P = residual + np.divide(squares, before, out=np.zeros_like(squares), where=active) * P
     if (squares <= goal).all():
         return x, ""
@@ -388,8 +392,3 @@ def least_squares_heads(Z: F64, y: F64, offsets: I64, ridge: float = 0.0) -> F64
         products = np.matmul(transposed, y[rows][:, :, None]) / m
         heads[tasks] = np.linalg.solve(G, products)[:, :, 0]
     return heads
-
-
-def orthonormal(B: F64) -> F64:
-    """Return orthonormal columns with the span of B (dim, k)."""
-    return np.linalg.qr(B)[0]

@@ -44,7 +44,7 @@ class _Options:
         """Return the top eigenvectors of ``Q -> X^T forms(X Q)`` and least-squares heads."""
         pairs = top_eigenvectors(
             lambda Q: samples.combine_features(Q, forms),
-            samples.dim,
+            samples.space,
             _start(samples, width),
             width,
             self.tol,
@@ -221,7 +221,7 @@ class SplitSpectral(_Options):
 
         pairs = top_eigenvectors(
             lambda Q: averages.mean_products(Q, factors),
-            averages.dim,
+            averages.space,
             start,
             width,
             self.tol,

@@ -7,7 +7,8 @@ import numpy as np
 from .._support.types import F64
 from .estimator import Monitor
 from .samples import Samples
-from .solvers import WidthError, orthonormal
+from .solvers import WidthError
+from .space import EstimateError
 from .spectral import Duchi, Moments
 
 STARTS = ("random", "moments", "duchi")
@@ -20,7 +21,7 @@ def start_subspace(samples: Samples, width: int, start: str, monitor: Monitor) -
     estimator of pairs of samples, (39). Nothing is recorded by the monitor.
     """
     if start == "random":
-        return orthonormal(samples.normals(width, 0))
+        return samples.space.orthonormal(samples.normals(width, 0))
     if start == "moments":
         return Moments().estimate(samples, width, monitor).B
     try:
@@ -29,7 +30,7 @@ def start_subspace(samples: Samples, width: int, start: str, monitor: Monitor) -
         raise
     except ValueError as error:
         message = f"start='duchi' cannot be computed, but start='moments' can: {error}"
-        raise ValueError(message) from None
+        raise EstimateError(message) from None
 
 
 def task_normals(n: int, B: F64) -> F64:

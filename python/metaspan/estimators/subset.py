@@ -39,7 +39,8 @@ class Subset:
         self._chosen = np.zeros(samples.n, dtype=bool)
         self._chosen[tasks] = True
         self._rows = np.flatnonzero(np.repeat(self._chosen, sizes))
-        self.n, self.dim, self.threads = len(tasks), samples.dim, samples.threads
+        self.n, self.threads = len(tasks), samples.threads
+        self.dim, self.space = samples.dim, samples.space
         self.offsets: I64 = np.concatenate([[0], np.cumsum(sizes[tasks])])
         self.y: F64 = samples.y[self._rows]
         self.weights: F64 = samples.weights[tasks] / np.mean(samples.weights[tasks])
@@ -96,7 +97,8 @@ class SubsetAverages:
 
     def __init__(self, averages: HalfAverages, tasks: I64) -> None:
         self._averages, self._tasks = averages, tasks
-        self.n, self.dim, self.B_star = len(tasks), averages.dim, averages.B_star
+        self.n, self.B_star = len(tasks), averages.B_star
+        self.dim, self.space = averages.dim, averages.space
         self.weights: F64 = averages.weights[tasks] / np.mean(averages.weights[tasks])
 
     def products(self, Q: F64) -> tuple[F64, F64]:

@@ -24,6 +24,7 @@ from .coefficients import (
 from .estimator import Estimate, Monitor
 from .samples import Samples, lengths, spread
 from .solvers import check_width
+from .space import Space, refuse_shared
 from .task_algebra import predict
 
 LIMIT = 1000  # iterations, if `ms.fit` gets no `rounds`
@@ -105,6 +106,11 @@ class SubspacePursuit:
         check_width(samples, width)
         check_rank(samples, width)
         if self.semigradient is not None:
+            refuse_shared(
+                "meta-sp with semigradient",
+                samples.space,
+                "X_next is multiplied outside the core, whose sums over the columns are those of X",
+            )
             shape, expected = self.semigradient[0].shape, (len(samples.y), samples.dim)
             if shape != expected:
                 raise ValueError(
@@ -114,13 +120,13 @@ class SubspacePursuit:
 
     def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
         """Step from zero; return the right singular vectors of the coefficients."""
-        pursuit = _Pursuit(samples, width, self.semigradient)
+        pursuit, space = _Pursuit(samples, width, self.semigradient), samples.space
         limit = LIMIT if monitor.rounds is None else monitor.rounds
         theta, pairs = zero(samples), pursuit.first_pairs()
         at = pursuit.fit(theta)
         step = pursuit.first_step(pairs) if self.step is None else self.step
         guarded = self.step is None and self.semigradient is None
-        B, heads = _represent(theta, pairs, width)
+        B, heads = _represent(space, theta, pairs, width)
         stop, accuracy, reason, iteration = monitor.record(B, heads, at.objective), 1e-4, "", 0
         while not stop:
             if not np.isfinite(at.objective):
@@ -130,8 +136,9 @@ class SubspacePursuit:
             following = None
             for _ in range(HALVINGS):
                 reached, after = pursuit.advance(theta, at, step * decay, pairs.right, accuracy)
-                moved = norm(join(1.0, reached, -1.0, theta)) / decay
-                small = moved <= self.tol * norm(reached)
+                moved = norm(space, join(1.0, reached, -1.0, theta)) / decay
+                length = norm(space, reached)
+                small = moved <= self.tol * length
                 following = pursuit.fit(reached)
                 if not guarded or small or following.objective <= at.objective:
                     break
@@ -145,15 +152,15 @@ class SubspacePursuit:
             if iteration == limit:
                 if not small:
                     reason = (
-                        f"a step still moves the coefficients by {moved / norm(reached):.2g} of "
+                        f"a step still moves the coefficients by {moved / length:.2g} of "
                         f"their norm (tol={self.tol:g}) at iteration {limit}, its limit"
                     )
                 break
             iteration += 1
-            accuracy = max(1e-13, min(accuracy, 0.01 * moved / max(norm(reached), 1e-300)))
+            accuracy = max(1e-13, min(accuracy, 0.01 * moved / max(length, 1e-300)))
             theta, at, pairs = reached, following, after
             step = step / EASE if guarded else step
-            B, heads = _represent(theta, pairs, width)
+            B, heads = _represent(space, theta, pairs, width)
             stop = monitor.record(B, heads, at.objective)
             if small:
                 break
@@ -173,6 +180,7 @@ class _Pursuit:
 
     def __init__(self, samples: Samples, width: int, following: tuple[Any, float] | None) -> None:
         self.samples, self.width, self.following = samples, width, following
+        self.space = samples.space
         scale = samples.weights / lengths(samples)
         self.scale = spread(scale, samples.offsets)  # (N,), q_i / m_i
 
@@ -192,14 +200,14 @@ class _Pursuit:
         residuals = self.fit(zero(self.samples)).residuals
         block = start_block(self.samples, residuals, self.width + SPARE)
         fused = step_operator(self.samples, zero(self.samples), 1.0, residuals)
-        return leading_singular(fused, block, self._most, 1e-6)
+        return leading_singular(fused, self.space, block, self._most, 1e-6)
 
     def first_step(self, pairs: Leading) -> float:
         """Return the step size that minimises the objective along the first step."""
         left, right = pairs.left[:, : self.width], pairs.right[:, : self.width]
         change = Factors(left * pairs.values[: self.width], right)
         square = float(self.scale @ predictions(self.samples, change) ** 2)
-        return norm(change) ** 2 / square if square > 0 else 1.0
+        return norm(self.space, change) ** 2 / square if square > 0 else 1.0
 
     def advance(
         self, theta: Factors, at: _Fit, step: float, warm: F64, accuracy: float
@@ -207,7 +215,7 @@ class _Pursuit:
         """Take one step (46); return the coefficients and the leading pairs."""
         fused = step_operator(self.samples, theta, step, at.residuals)
         with np.errstate(over="ignore", invalid="ignore"):
-            pairs = leading_singular(fused, warm, self._most, accuracy)
+            pairs = leading_singular(fused, self.space, warm, self._most, accuracy)
         k = self.width
         return Factors(pairs.left[:, :k] * pairs.values[:k], pairs.right[:, :k]), pairs
 
@@ -215,10 +223,10 @@ class _Pursuit:
         return min(self.width, len(values) - 1)
 
 
-def _represent(theta: Factors, pairs: Leading, width: int) -> tuple[F64, F64]:
+def _represent(space: Space, theta: Factors, pairs: Leading, width: int) -> tuple[F64, F64]:
     """Return B (dim, width), right singular vectors, and the heads (n, width)."""
     B = np.ascontiguousarray(pairs.right[:, :width])
-    return B, theta.left @ (theta.right.T @ B)
+    return B, theta.left @ space.inner(theta.right, B)
 
 
 def _rows(X_next: Any) -> Any:

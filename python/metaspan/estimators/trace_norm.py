@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -135,7 +136,7 @@ def default_penalty(samples: Samples, noise: float) -> float:
     """Return ``noise sqrt(n + d^2 / m) / (n sqrt(m))``, (44)."""
     rows = len(samples.y)
     combined = samples.combine(fixed_normals(rows, 8))
-    d, m = float(np.sum(combined**2)) / (8 * rows), rows / samples.n
+    d, m = samples.space.product(combined, combined) / (8 * rows), rows / samples.n
     return float(noise * np.sqrt(samples.n + d**2 / m) / (samples.n * np.sqrt(m)))
 
 
@@ -167,6 +168,7 @@ class _Problem:
 
     def __init__(self, samples: Samples, width: int, monitor: Monitor) -> None:
         self.samples, self.width, self.monitor = samples, width, monitor
+        self.space = samples.space
         self.limit = LIMIT if monitor.rounds is None else monitor.rounds
         self.scale = task_weights(samples, range(samples.n)) / len(samples.y)
         self.none = zero(samples)
@@ -180,7 +182,7 @@ class _Problem:
         fused = step_operator(
             self.samples, self.none, -1.0, weighted_residuals(self.samples, fitted)
         )
-        return leading_singular(fused, start, lambda values: min(count, len(values)), tol)
+        return leading_singular(fused, self.space, start, partial(_at_most, count), tol)
 
     def start(self) -> tuple[_Iterate, Leading]:
         """Return zero, and the leading singular pairs of the gradient at zero."""
@@ -195,10 +197,11 @@ class _Problem:
         """Return B (dim, width), the top right singular vectors, and the heads (n, width)."""
         B = iterate.shown.right[:, : self.width]
         if B.shape[1] < self.width:  # the Krylov space has too few directions
-            more = np.concatenate([B, np.eye(len(B), self.width)], axis=1)
-            B = np.linalg.qr(more)[0][:, : self.width]
+            more = np.concatenate([B, self.space.identity(0, self.width)], axis=1)
+            B = self.space.orthonormal(more)[:, : self.width]
         theta = iterate.theta
-        return np.ascontiguousarray(B), theta.left @ (theta.right.T @ B)
+        heads = theta.left @ self.space.inner(theta.right, B)
+        return np.ascontiguousarray(B), heads
 
     def record(self, iterate: _Iterate) -> bool:
         return self.monitor.record(*self.represent(iterate), iterate.objective)
@@ -264,7 +267,7 @@ class _Problem:
             previous, current, momentum = current, step.iterate, following
             iteration += 1
             stop = self.record(current)
-            bound = 4 * curvature * step.moved * norm(current.theta)
+            bound = 4 * curvature * step.moved * norm(self.space, current.theta)
             if stop:
                 return self.finish(current, iteration, "")
             accuracy = min(accuracy, max(1e-13, 0.1 * step.moved / max(current.trace_norm, 1e-300)))
@@ -294,16 +297,17 @@ class _Problem:
         warm = current.shown.right
         while True:
             fused = step_operator(self.samples, ahead, 1 / curvature, residuals)
-            pairs = leading_singular(fused, warm, _above(lam / curvature), accuracy)
+            pairs = leading_singular(fused, self.space, warm, _above(lam / curvature), accuracy)
             if not np.isfinite(pairs.values).all():
                 return _Step(_Iterate(self.none, fitted, np.inf, 0.0, pairs), curvature, np.inf)
             rank = int(np.sum(pairs.values > lam / curvature))
             shrunk = pairs.values[:rank] - lam / curvature
             theta = Factors(pairs.left[:, :rank] * shrunk, pairs.right[:, :rank])
             reached = predictions(self.samples, theta)
-            moved = norm(join(1.0, theta, -1.0, ahead))
+            moved = norm(self.space, join(1.0, theta, -1.0, ahead))
             used = 2 * self.half_square(reached - fitted)
-            if used <= curvature * moved**2 * (1 + 1e-9) or moved <= 1e-14 * norm(theta):
+            short = moved <= 1e-14 * norm(self.space, theta)
+            if short or used <= curvature * moved**2 * (1 + 1e-9):
                 break
             curvature *= 2
         trace_norm = float(shrunk.sum())
@@ -331,13 +335,13 @@ class _Problem:
                 )
             square = 2 * self.half_square(change)
             share = min(1.0, gap / square) if square > 0 else 1.0
-            parts = decompose(join(1 - share, current.theta, share, pair))
+            parts = decompose(self.space, join(1 - share, current.theta, share, pair))
             held = parts.values > 1e-14 * parts.values[0]
             theta = Factors(parts.left[:, held] * parts.values[held], parts.right[:, held])
             fitted = current.fitted + share * change
             value = self.half_square(self.samples.y - fitted)
             right = np.concatenate([theta.right, pairs.right], axis=1)[:, : self.width + SPARE]
-            shown = Leading(theta.left, parts.values, np.linalg.qr(right)[0])
+            shown = Leading(theta.left, parts.values, self.space.orthonormal(right))
             current = _Iterate(theta, fitted, value, float(parts.values.sum()), shown)
             iteration += 1
             stop = self.record(current)
@@ -366,6 +370,11 @@ class _Step:
     iterate: _Iterate
     curvature: float
     moved: float
+
+
+def _at_most(count: int, values: F64) -> int:
+    """Return the number of singular values, or a smaller count."""
+    return min(count, len(values))
 
 
 def _above(threshold: float) -> Callable[[F64], int]:

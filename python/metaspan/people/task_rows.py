@@ -109,7 +109,7 @@ class SharedRows:
     """
 
     def __init__(self, table: TaskRows, seed: int, threads: int) -> None:
-        self.n, self.dim, self.threads = table.n, int(table.X.shape[1]), threads
+        self.n, self.threads = table.n, threads
         self.offsets, self.y = table.offsets, table.y
         self.weights: F64 = np.ones(self.n)
         self.B_star = None
@@ -119,6 +119,7 @@ class SharedRows:
             table.X, np.zeros(rows, table.X.dtype), [0, rows], check_finite=False
         )
         self._whole = ArraySamples(whole, seed, 0, threads)  # the table as one task
+        self.dim, self.space = self._whole.dim, self._whole.space
         self._groups = list(_group_tasks(table.offsets))
 
     def features(self, B: F64) -> F64:
@@ -164,7 +165,7 @@ class SharedRows:
 
     def normals(self, k: int, stream: int) -> F64:
         """Return a matrix (dim, k) of independent standard normal numbers."""
-        return draw_normals((self._seed, 0, stream), (self.dim, k), self.threads)
+        return draw_normals((self._seed, 0, stream), self.space, k)
 
     def _sum_entries(self, C: F64, tasks: range) -> F64:
         """Return the sums (rows, k) of the entries C (N, k) of tasks by their row of the table."""
@@ -207,7 +208,8 @@ class Contrasts:
                 f"every task must have at least two rows; task {int(sizes.argmin())} has one"
             )
         self._samples = samples
-        self.n, self.dim, self.threads = samples.n, samples.dim, samples.threads
+        self.n, self.threads = samples.n, samples.threads
+        self.dim, self.space = samples.dim, samples.space
         self.offsets: I64 = samples.offsets - np.arange(samples.n + 1)
         self.weights, self.B_star = samples.weights, None
         # The reflection of a task is I - 2 u u^T / (u^T u) with u = 1 / sqrt(m) - e_1.

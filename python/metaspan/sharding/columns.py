@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from .._load import core
 from .._support import check, memory
 from .._support.files import Streamed
-from .._support.types import F64
 from .agreement import agreed, guarded
 from .exchange import Exchange, check_comm
 
 T = TypeVar("T")
 
 MOST_COLUMNS = 2**53
-PIECE_ROWS = 4096  # most rows that NumPy adds to one term of a sum over d
 
 
 def shard(d: int, comm: Any) -> tuple[int, int]:
@@ -177,15 +175,3 @@ class Columns:
                 for stream in streams.values():
                     for _ in stream.pieces:
                         pass
-
-
-def column_sums(P: F64, Q: F64, columns: Columns | None = None) -> F64:
-    """Return the sums over all d rows of ``P * Q``, (k,), for P and Q (d, k).
-
-    The arrays have the rows of this process, and all ranks make the call. The order of the terms
-    depends on d alone.
-    """
-    shard = core.Shard(len(P)) if columns is None else columns.core
-    edges = shard.pieces(PIECE_ROWS)
-    parts = np.add.reduceat(P * Q, edges[:-1], axis=0)
-    return shard.sum(np.ascontiguousarray(parts), PIECE_ROWS)

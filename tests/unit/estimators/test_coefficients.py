@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from metaspan.estimators.coefficients import leading_singular
+from metaspan.estimators.space import Space
 
 
 def products(A):
@@ -23,7 +24,9 @@ def test_singular_vectors_are_those_of_the_dense_matrix(rng, values):
     U = np.linalg.qr(rng.standard_normal((60, 30)))[0]
     V = np.linalg.qr(rng.standard_normal((40, 30)))[0]
     A = (U * values) @ V.T
-    pairs = leading_singular(products(A), rng.standard_normal((40, 6)), lambda _: 3, 1e-12)
+    pairs = leading_singular(
+        products(A), Space.whole(40, 1), rng.standard_normal((40, 6)), lambda _: 3, 1e-12
+    )
     np.testing.assert_allclose(pairs.values[:3], values[:3], rtol=0, atol=1e-12 * values[0])
     top = (pairs.left[:, :3] * pairs.values[:3]) @ pairs.right[:, :3].T
     np.testing.assert_allclose(top, (U[:, :3] * values[:3]) @ V[:, :3].T, rtol=0, atol=1e-10)
@@ -32,7 +35,7 @@ def test_singular_vectors_are_those_of_the_dense_matrix(rng, values):
 
 
 def test_no_tall_matrix_is_decomposed_in_a_pass(rng, monkeypatch):
-    """In every pass, only the block of new columns and matrices of the order of the space are."""
+    """NumPy decomposes matrices of the order of the space, and the left vectors of the result."""
     A = rng.standard_normal((500, 90)) * np.linspace(2, 1, 90)
     start, shapes = rng.standard_normal((90, 6)), []
     for name in ("svd", "qr"):
@@ -43,6 +46,6 @@ def test_no_tall_matrix_is_decomposed_in_a_pass(rng, monkeypatch):
             return decompose(a, *args, **options)
 
         monkeypatch.setattr(np.linalg, name, watch)
-    leading_singular(products(A), start, lambda _: 2, 1e-8)
+    leading_singular(products(A), Space.whole(90, 1), start, lambda _: 2, 1e-8)
     assert sum(rows == 500 for rows, _ in shapes) == 1  # the left vectors of the result
     assert all(columns <= 6 for rows, columns in shapes if rows != columns)

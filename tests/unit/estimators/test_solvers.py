@@ -14,6 +14,7 @@ from metaspan.estimators.solvers import (
     start_columns,
     top_eigenvectors,
 )
+from metaspan.estimators.space import Space
 
 
 def with_eigenvalues(rng, values):
@@ -23,7 +24,11 @@ def with_eigenvalues(rng, values):
 
 def search(A, k, **options):
     return top_eigenvectors(
-        lambda Q: A @ Q, len(A), lambda: fixed_normals(len(A), start_columns(k)), k, **options
+        lambda Q: A @ Q,
+        Space.whole(len(A), 1),
+        lambda: fixed_normals(len(A), start_columns(k)),
+        k,
+        **options,
     )
 
 
@@ -118,9 +123,9 @@ def test_preconditioner_of_a_nearly_diagonal_matrix_saves_passes(rng):
         return A @ Q
 
     start = np.eye(300, 8) + 1e-5 * fixed_normals(300, 8)
-    top_eigenvectors(product, 300, start, 3)
+    top_eigenvectors(product, Space.whole(300, 1), start, 3)
     plain = len(calls)
-    top_eigenvectors(product, 300, start, 3, precondition=diagonal_of(A))
+    top_eigenvectors(product, Space.whole(300, 1), start, 3, precondition=diagonal_of(A))
     assert 2 * (len(calls) - plain) < plain
 
 
@@ -129,7 +134,11 @@ def test_preconditioned_search_that_ends_early_says_so(rng):
     pairs = search(A, 3, passes=2, precondition=diagonal_of(A))
     assert "after 2 products with the samples" in pairs.reason
     broken = top_eigenvectors(
-        lambda Q: np.full_like(Q, np.inf), 200, np.eye(200, 4), 2, precondition=diagonal_of(A)
+        lambda Q: np.full_like(Q, np.inf),
+        Space.whole(200, 1),
+        np.eye(200, 4),
+        2,
+        precondition=diagonal_of(A),
     )
     assert broken.reason == "products with the samples are not finite numbers"
 
@@ -137,7 +146,9 @@ def test_preconditioned_search_that_ends_early_says_so(rng):
 def test_search_that_ends_with_a_full_space_says_so():
     """Without a gap the space is full in the last pass: Ritz vectors are those of this space."""
     A = np.linspace(1, 1.0001, 2000)[:, None]  # the diagonal of a matrix
-    pairs = top_eigenvectors(lambda Q: A * Q, 2000, fixed_normals(2000, start_columns(5)), 5)
+    pairs = top_eigenvectors(
+        lambda Q: A * Q, Space.whole(2000, 1), fixed_normals(2000, start_columns(5)), 5
+    )
     assert "after 60 products with the samples" in pairs.reason
     products = np.sum(pairs.vectors * (A * pairs.vectors), axis=0)
     np.testing.assert_allclose(products, pairs.values, rtol=1e-12)
@@ -166,7 +177,7 @@ def test_search_needs_a_third_of_the_products_of_single_vectors(rng):
         return A @ Q
 
     start = fixed_normals(600, start_columns(k))
-    block = top_eigenvectors(lambda Q: product(Q, "block"), 600, start, k).vectors
+    block = top_eigenvectors(lambda Q: product(Q, "block"), Space.whole(600, 1), start, k).vectors
     operator = LinearOperator(A.shape, matvec=lambda q: product(q, "single"), dtype=float)
     single = eigsh(operator, k=k, which="LA", v0=start[:, 0], tol=1e-10)[1]
     assert 3 * calls["block"] < calls["single"]
@@ -187,13 +198,15 @@ def test_decompositions_are_fewer_than_products(rng, monkeypatch):
 
     top_ritz = solvers._top_ritz
     monkeypatch.setattr(solvers, "_top_ritz", decompose)
-    top_eigenvectors(product, 300, fixed_normals(300, start_columns(3)), 3)
+    top_eigenvectors(product, Space.whole(300, 1), fixed_normals(300, start_columns(3)), 3)
     assert 5 * calls["decompositions"] < 2 * calls["products"]
 
 
 @pytest.mark.parametrize("d", [20, 200])
 def test_products_that_overflow_are_reported(d):
-    pairs = top_eigenvectors(lambda Q: np.full_like(Q, np.inf), d, np.ones((d, 4)), 2)
+    pairs = top_eigenvectors(
+        lambda Q: np.full_like(Q, np.inf), Space.whole(d, 1), np.ones((d, 4)), 2
+    )
     assert pairs.reason == "products with the samples are not finite numbers"
 
 
@@ -202,14 +215,16 @@ def test_conjugate_gradients_give_the_solution_of_least_norm(rng, rank):
     M = rng.standard_normal((rank, 30))
     A, right = M.T @ M, M.T @ rng.standard_normal((rank, 3))
     right[:, 1] = 0
-    x, reason = solve_by_cg(lambda P: A @ P, right, 1e-12, 500)
+    x, reason = solve_by_cg(lambda P: A @ P, Space.whole(30, 1), right, 1e-12, 500)
     assert not reason
     np.testing.assert_allclose(x, np.linalg.pinv(A, rcond=1e-10) @ right, rtol=1e-5, atol=1e-8)
 
 
 def test_conjugate_gradients_that_end_early_say_so(rng):
     M = rng.standard_normal((30, 30))
-    _, reason = solve_by_cg(lambda P: M.T @ (M @ P), rng.standard_normal((30, 2)), 1e-12, 4)
+    _, reason = solve_by_cg(
+        lambda P: M.T @ (M @ P), Space.whole(30, 1), rng.standard_normal((30, 2)), 1e-12, 4
+    )
     assert "after 4 products" in reason
 
 

@@ -9,17 +9,10 @@ from hypothesis import strategies as st
 
 import metaspan as ms
 from metaspan._load import core
-from metaspan.sharding.columns import PIECE_ROWS, check_ranks, column_sums
+from metaspan.sharding.columns import check_ranks
 from ranks import run_ranks
 
 SIZES = st.integers(1, 300_000)
-
-
-class Held:
-    """What `column_sums` needs of the columns of a rank."""
-
-    def __init__(self, shard):
-        self.core = shard
 
 
 def most_ranks(d):
@@ -74,22 +67,6 @@ def test_sums_have_the_bits_of_one_process(d, data):
     np.testing.assert_allclose(expected, parts.sum(axis=0), rtol=1e-11, atol=1e-9)
     for found in run_ranks(d, ranks, total):
         np.testing.assert_array_equal(found, expected)
-
-
-@given(SIZES, st.data())
-def test_inner_products_of_columns_have_the_bits_of_one_process(d, data):
-    ranks = data.draw(st.integers(1, most_ranks(d)))
-    P, Q = np.random.default_rng(d).standard_normal((2, d, 2))
-
-    def products(shard):
-        part = slice(shard.first, shard.first + shard.size)
-        return column_sums(P[part], Q[part], Held(shard))
-
-    expected = column_sums(P, Q)
-    np.testing.assert_allclose(expected, (P * Q).sum(axis=0), rtol=1e-9, atol=1e-9)
-    for found in run_ranks(d, ranks, products):
-        np.testing.assert_array_equal(found, expected)
-    assert PIECE_ROWS % 256 == 0
 
 
 def test_more_ranks_than_leaves_are_refused():
