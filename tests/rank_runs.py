@@ -14,6 +14,8 @@ from scipy import sparse
 
 import metaspan as ms
 from metaspan.config.engine_choice import has_route
+from metaspan.estimators import sources
+from metaspan.estimators.names import NAMES as ESTIMATORS
 from method_table import METHODS
 
 D, K = 8200, 3  # four leaves, the last of which is not a multiple of 256
@@ -161,6 +163,64 @@ def risks(comm):
     }
 
 
+def fitted(comm, *, estimator, options, same_X=False, **changes):
+    whole = data()
+    B_star = part(comm, whole.B_star, 0)
+    if same_X:  # one array for all tasks
+        X = [part(comm, whole.X_in[0])] * whole.n
+        batch = ms.TaskBatch(X, list(whole.y_in), B_star=B_star, comm=comm)
+    else:
+        weights = [1.0, 2.0, 3.0, 1.0, 5.0]
+        batch = batch_of(comm, whole, weights=weights)
+    given = {"rounds": 5, "stop": None, "threads": 1, **changes}
+    result = ms.fit(batch, estimator, **options, **given)
+    return arrays_of(result) | {"status": np.array(str(result.outcomes))}
+
+
+def fitted_to_new_samples(comm, *, estimator, tasks=TASKS):
+    """Fit to samples that every pass generates, in one process too."""
+    kept, sources.KEPT_BYTES = sources.KEPT_BYTES, 0
+    try:
+        given = {"rounds": 4, "stop": None, "threads": 1, "engine": "sampled", "n": 6, "m": 9}
+        return arrays_of(ms.fit(tasks, estimator, comm=comm, trials=2, **given))
+    finally:
+        sources.KEPT_BYTES = kept
+
+
+def fits():
+    """Return the cases of fits by name."""
+    options = {
+        "altmin-gd": [{}, {"step": 0.5}],
+        "altgdmin": [{"beta": 0.5}],
+        "trace-norm": [{}, {"solver": "frank-wolfe", "radius": 5.0}],
+    }
+    named = {
+        f"fit {name} {i}": partial(fitted, estimator=name, options=each)
+        for name in ESTIMATORS
+        if name not in ("burer-monteiro", "reduced-rank")
+        for i, each in enumerate(options.get(name, [{}]))
+    }
+    of_law = ms.LinearTasks(d=D, k=K, noise=0.1, features="sphere", spectrum=1.0, spread=0.2)
+    return named | {
+        "fit reduced-rank": partial(
+            fitted, estimator="reduced-rank", options={"ridge": 0.1}, same_X=True
+        ),
+        "fit with a chosen width": partial(
+            fitted, estimator="duchi", options={}, width="cv", record=("dist", "angles")
+        ),
+        "fit from a random start": partial(
+            fitted, estimator="altmin-gd", options={"start": "random"}, trials=2
+        ),
+        "fit to new samples": partial(fitted_to_new_samples, estimator="altmin-gd"),
+        "fit to new samples of a law": partial(
+            fitted_to_new_samples, estimator="single-task", tasks=of_law
+        ),
+        "start at an estimator": partial(
+            on_arrays, method="fo-anil", route="gram", alpha=0.01, init="duchi"
+        ),
+    }
+
+
 def cases(folder):
     """Return all cases by name."""
     named = {
@@ -221,6 +281,7 @@ def cases(folder):
         "samples for both loops": partial(on_new_samples, m_out=None, shared_samples=True),
         "risks": risks,
     }
+    named |= fits()
     for route in ("gram", "vector"):
         for method in ("anil", "maml"):
             named[f"gradient {method} {route}"] = partial(gradient, route=route, method=method)

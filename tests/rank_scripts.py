@@ -17,7 +17,7 @@ import numpy as np
 import metaspan as ms
 from metaspan._support import files, memory
 from metaspan.sharding.exchange import Exchange
-from rank_runs import TASKS, D, K, batch_of, data, part
+from rank_runs import TASKS, D, K, batch_of, data, draw_rows, part
 
 SAMPLED = dict(engine="sampled", n=2, m_in=3, m_out=3, alpha=0.01, threads=1, stop=None)
 ON_DATA = dict(alpha=0.01, beta=0.1, route="gram", threads=1, stop=None)
@@ -107,13 +107,19 @@ def refused_runs(comm, folder):
         "heads": lambda: sample(ms.LinearTasks(d=D, k=K, spectrum=1.0, heads=draw)),
         "memory": on_little_memory,
         "disk": on_full_disk,
-        "estimator": lambda: train(init="moments"),
+        "estimator": lambda: sample(init="moments"),
         "diverged": lambda: train(beta=1e6, rounds=20, on_failure="raise"),
         "no communicator": lambda: train(comm="COMM_WORLD"),
         "gradient": lambda: ms.meta_gradient(part(comm, B0, 0), [float(last), 1.0, 1.0], batch,
                                              "anil"),
         "risks": lambda: ms.evaluate(part(comm, B0, 0), np.ones(K), batch, "anil", m=2 + 9 * last),
-        "fit": lambda: ms.fit(batch, "moments"),
+        "fit": lambda: ms.fit(batch, "burer-monteiro"),
+        "option": lambda: ms.fit(batch, "moments", tol=1e-3 if last else 1e-4),
+        "directions": lambda: ms.fit(batch, "duchi", width=30),
+        "rows of a function": lambda: ms.fit(
+            ms.LinearTasks(d=D, k=K, features=draw_rows), "moments", n=3, m=4, comm=comm,
+            engine="sampled",
+        ),
         "root": lambda: train().gather(root=99),
         "threads may differ": lambda: train(threads=1 + last, progress=not last),
     }  # fmt: skip

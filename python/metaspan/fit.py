@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -29,9 +29,12 @@ from .estimators.rank import choose_width
 from .estimators.samples import Samples
 from .estimators.solvers import least_squares_heads
 from .estimators.sources import open_samples
+from .estimators.space import Space
 from .runs.assemble import assemble
 from .runs.outcome import Interrupted, Outcome, Status, report_failures
 from .runs.result import Result
+from .runs.sharded import check_ranks_agree
+from .sharding.agreement import agreed, guarded
 from .solved_methods import AltGDmin
 from .tasks.batch import TaskBatch
 from .tasks.linear import LinearTasks
@@ -60,6 +63,7 @@ def fit(
     progress: bool | Callable[[int, int], object] = False,
     on_failure: str = "return",
     device: str = "cpu",
+    comm: Any = None,
     **options: Any,
 ) -> Result:
     r"""Estimate a representation from the samples of n tasks, drawn once or the user's own.
@@ -128,6 +132,11 @@ def fit(
     device : {"cpu", "cuda"}
         The device that computes the products with the samples, which must be those of a batch, or
         be generated once and kept. The features must be dense.
+    comm : mpi4py.MPI.Intracomm or None
+        Communicator whose ranks share the fit, as in `train`: each holds some of the d columns of X
+        and the same rows of `B`. It needs a batch, or the engine "sampled", which then generates
+        the samples in every pass. "burer-monteiro", and "meta-sp" with `semigradient`, do not take
+        it. Ctrl-C on a rank ends all of them. None: the communicator of the batch, or one process.
     **options : object
         Options of an estimator given by name.
 
@@ -187,10 +196,12 @@ def fit(
         progress=progress,
         on_failure=on_failure,
         device=device,
+        comm=comm,
         **options,
     )
     finished = run_fit(_choose_width(config) if isinstance(width, str) else config)
-    report_failures(finished, "iteration")
+    with agreed(config.exchange):
+        report_failures(finished, "iteration")
     return finished
 
 
@@ -215,6 +226,18 @@ def run_fit(config: FitConfig) -> Result:
     Interrupted
         On Ctrl-C; its attribute `result` holds the finished trials and iterations.
     """
+    with _guarded(config):
+        check_ranks_agree(config)
+        return _run_trials(config)
+
+
+def _guarded(config: FitConfig) -> AbstractContextManager[None]:
+    """End all ranks if one of them fails in the block."""
+    return guarded(config.exchange, lambda: "failed in a fit")
+
+
+def _run_trials(config: FitConfig) -> Result:
+    """Run all trials; on Ctrl-C, raise `Interrupted` with what is finished."""
     began = time.perf_counter()
     ends = [_Trial(config) for _ in config.trials]
     prepared = 0.0
@@ -225,7 +248,8 @@ def run_fit(config: FitConfig) -> Result:
         return _build(config, ends, seconds)
 
     try:
-        with meters.reporter(config.progress, 0, len(ends)) as report:
+        shown = config.progress if config.is_root else False
+        with meters.reporter(shown, 0, len(ends)) as report:
             for number, (trial, end) in enumerate(zip(config.trials, ends, strict=True)):
                 started = time.perf_counter()
                 samples = _open(config, trial)
@@ -251,11 +275,15 @@ def _choose_width(config: FitConfig) -> FitConfig:
     """Return the configuration with a width chosen on held-out tasks of the first trial."""
     began = time.perf_counter()
     try:
-        samples = _open(config, config.trials[0], checked=False)
-        algorithm = algorithm_of(config.method)
-        choice = choose_width(
-            algorithm, samples, seed=config.seed, monitor=partial(Unrecorded, config.rounds)
-        )
+        with _guarded(config):
+            check_ranks_agree(config)
+            samples = _open(config, config.trials[0], checked=False)
+            choice = choose_width(
+                algorithm_of(config.method),
+                samples,
+                seed=config.seed,
+                monitor=partial(Unrecorded, config.rounds, samples.space),
+            )
     except KeyboardInterrupt:
         total = time.perf_counter() - began
         seconds = {"prepare": total, "run": 0.0, "total": total}
@@ -263,7 +291,9 @@ def _choose_width(config: FitConfig) -> FitConfig:
             "the fit was interrupted before its width was chosen; .result holds no iterate",
             _build(config, [_Trial(config) for _ in config.trials], seconds),
         ) from None
-    return replace(config, width=choice.width)
+    chosen = replace(config, width=choice.width)
+    vars(chosen)["shard"] = config.shard  # otherwise it would be made again
+    return chosen
 
 
 def _open(config: FitConfig, trial: int, checked: bool = True) -> Samples:
@@ -279,9 +309,11 @@ def _open(config: FitConfig, trial: int, checked: bool = True) -> Samples:
         trial=trial,
         threads=config.threads,
         device=config.device,
+        columns=config.shard,
     )
     if checked:
-        algorithm_of(config.method).check(samples, config.width)
+        with agreed(config.exchange):
+            algorithm_of(config.method).check(samples, config.width)
     return samples
 
 
@@ -294,6 +326,7 @@ class _Trial:
     B: F64 | None = None
     heads: F64 | None = None
     B_star: F64 | None = None
+    space: Space = field(init=False)  # of the iterates; set before the first of them
     outcome: Outcome | None = None
     ended_by: Status | None = None  # why `record` asked the estimator to stop
 
@@ -305,7 +338,7 @@ class _Trial:
     def run(self, samples: Samples) -> None:
         """Run the estimator; if it raises, the last iterate and the recorded rows stay."""
         config, algorithm = self.config, algorithm_of(self.config.method)
-        self.B_star = samples.B_star
+        self.B_star, self.space = samples.B_star, samples.space
         estimate = algorithm.estimate(samples, config.width, self)
         with signals.defer_interrupts():
             self.B, self.heads = estimate.B, estimate.heads
@@ -322,7 +355,7 @@ class _Trial:
             self.rows.append(self._measure(B, objective))
             self.B = B.copy()
             self.heads = None if heads is None else heads.copy()
-            if not np.isfinite(B).all():
+            if not self.space.is_finite(B):
                 self.ended_by = Status.DIVERGED
             elif self._meets_rule():
                 self.ended_by = Status.CONVERGED
@@ -334,8 +367,8 @@ class _Trial:
         """Return a row: dist, or NaN if it is unknown, and then the values of the records."""
         config = self.config
         angles: list[float] = [math.nan] * min(config.width, config.k_star)
-        if self.B_star is not None and config.measures_distance and np.isfinite(B).all():
-            angles = _angles(B, self.B_star, config.threads)
+        if self.B_star is not None and config.measures_distance and self.space.is_finite(B):
+            angles = _angles(B, self.B_star, self.space)
         dist = _dist(angles, config)
         values = [dist]
         for name in config.record:
@@ -353,7 +386,7 @@ class _Trial:
     def _conclude(self, estimate: Estimate, iterates: bool) -> Outcome:
         """Return how the trial ended."""
         done = max(estimate.iterations, len(self.rows) - 1)
-        if not np.isfinite(estimate.B).all():
+        if not self.space.is_finite(estimate.B):
             return Outcome(Status.DIVERGED, done)
         if self.ended_by is not None:
             return Outcome(self.ended_by, done)
@@ -374,9 +407,9 @@ def _dist(angles: list[float], config: FitConfig) -> float:
     return math.sin(angles[0])
 
 
-def _angles(B: F64, B_star: F64, threads: int) -> list[float]:
+def _angles(B: F64, B_star: F64, space: Space) -> list[float]:
     """Return the principal angles, largest first; 90 degrees for each missing column."""
-    M, R = _coordinates(B, B_star, threads)
+    M, R = _coordinates(B, B_star, space)
     k_star, angles = len(M), min(M.shape[1], len(M))
     U, lengths, _ = np.linalg.svd(np.concatenate([M, R]), full_matrices=False)
     rank = int(np.count_nonzero(lengths > np.finfo(float).eps * max(U.shape) * lengths[0]))
@@ -388,9 +421,11 @@ def _angles(B: F64, B_star: F64, threads: int) -> list[float]:
     return [math.pi / 2] * (angles - known) + [math.atan(t) for t in tangents]
 
 
-def _coordinates(B: F64, B_star: F64, threads: int) -> tuple[F64, F64]:
+def _coordinates(B: F64, B_star: F64, space: Space) -> tuple[F64, F64]:
     """Return M and R of the coordinates (13) of B."""
-    M, R, _ = core.coordinates(np.ascontiguousarray(B), np.ascontiguousarray(B_star), threads)
+    M, R, _ = core.coordinates(
+        np.ascontiguousarray(B), np.ascontiguousarray(B_star), space.threads, space.shard
+    )
     return M, R
 
 
@@ -420,7 +455,7 @@ def _parts(config: FitConfig, ends: list[_Trial]) -> Parts:
     count, width, layout = len(ends), config.width, config.layout
     heads = np.full((count, config.n, width), np.nan)
     if layout.full_size:
-        B = np.full((count, layout.features, width), np.nan)
+        B = np.full((count, config.rows, width), np.nan)
         parts: Parts = {"B": B}
     else:
         M = np.full((count, config.k_star, width), np.nan)
@@ -436,7 +471,7 @@ def _parts(config: FitConfig, ends: list[_Trial]) -> Parts:
             continue
         assert end.B_star is not None
         with suppress(ValueError):  # raised for the infinite or NaN values of a diverged trial
-            M[i], small = _coordinates(end.B, end.B_star, config.threads)
+            M[i], small = _coordinates(end.B, end.B_star, end.space)
             R[i] = np.pad(small, ((0, layout.height - len(small)), (0, 0)))
     return parts | {"w": heads.mean(axis=1), "heads": heads}
 

@@ -56,7 +56,10 @@ REFUSALS = {
     "no communicator": ("TypeError", r"comm must be an intracommunicator .*; got 'COMM_WORLD'"),
     "gradient": ("ValueError", r"w must be the same on all ranks; .*"),
     "risks": ("ValueError", r"rank 2 of 3: m must be at most 4, .*; got 11"),
-    "fit": ("ValueError", r"fit needs a batch without a comm, .* got one of 3 ranks"),
+    "fit": ("EstimateError", r"burer-monteiro cannot run on a batch with a comm, because .*"),
+    "option": ("ValueError", r"method must be the same on all ranks; .*0\.0001.*0\.001.*"),
+    "directions": ("WidthError", r"width must be at most \d+, the number of directions .*; got 30"),
+    "rows of a function": ("EstimateError", r"fit with features from a function cannot run on .*"),
     "root": ("ValueError", r"root must be at most 2; got 99"),
     "threads may differ": ("", ""),
 }

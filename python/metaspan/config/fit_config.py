@@ -53,8 +53,10 @@ class FitConfig(TrainConfig):
         Fixed values of fields of `TrainConfig` that have no meaning for a fit.
     device : str
         The device that computes the products with the samples.
-    track_start, dtype, record_every, checkpoint, comm : object
+    track_start, dtype, record_every, checkpoint : object
         As `init`; `dtype` is that of `B`, float64.
+    comm : mpi4py.MPI.Intracomm or None
+        The communicator, even if only the batch in `tasks` had it.
     """
 
     method: Estimator | AltGDmin  # type: ignore[assignment]
@@ -72,7 +74,6 @@ class FitConfig(TrainConfig):
     dtype: str = field(default="float64", init=False, repr=False)
     record_every: int = field(default=1, init=False, repr=False)
     checkpoint: None = field(default=None, init=False, repr=False)
-    comm: None = field(default=None, init=False, repr=False)
 
     @property
     def m(self) -> int | None:

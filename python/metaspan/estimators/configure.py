@@ -13,8 +13,10 @@ from ..config.counts import DEFAULT_N
 from ..config.devices import DEVICES
 from ..config.fit_config import FitConfig
 from ..config.options import DEFAULT_STOP, Stop
+from ..config.sharded import check_sharded_run, columns_of, share_tasks
+from ..sharding.agreement import agreed
 from ..solved_methods import AltGDmin
-from ..tasks.batch import TaskBatch, require_whole
+from ..tasks.batch import TaskBatch
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from .estimator import Estimator
 from .names import algorithm_of, resolve_estimator
@@ -45,33 +47,38 @@ def configure_fit(
     progress: bool | Callable[[int, int], object] = False,
     on_failure: str = "return",
     device: str = "cpu",
+    comm: Any = None,
     **options: Any,
 ) -> FitConfig:
     """Check and resolve the arguments of `fit`; its docstring describes them and the errors."""
-    if not isinstance(tasks, (LinearTasks, TaskBatch)):
-        raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {check.show(tasks)}")
-    chosen = resolve_estimator(estimator, options)
-    number, m = _check_counts(tasks, n, m)
-    size = resolve_width(width, tasks)
-    check.choice("engine", engine, ENGINES)
-    check.choice("device", device, DEVICES)
-    return FitConfig(
-        tasks=tasks,
-        method=chosen,
-        rounds=None if rounds is None else check.integer("rounds", rounds, 0, 2**62),
-        n=number,
-        m_in=m,
-        width=size,
-        engine=choose_engine(engine, tasks, chosen, number, m, device=device),
-        seed=check.integer("seed", seed, 0, 2**64 - 1),
-        trials=check_trials(trials),
-        threads=check.threads(threads),
-        record=_resolve_records(record, tasks.k),
-        stop=_check_stop(stop, tasks.k),
-        progress=progress if callable(progress) else check.flag("progress", progress),
-        on_failure=check.choice("on_failure", on_failure, ("return", "raise")),
-        device=device,
-    )
+    tasks, comm, exchange = share_tasks(tasks, comm)
+    with agreed(exchange):
+        columns_of(tasks, exchange)
+        chosen = resolve_estimator(estimator, options)
+        number, m = _check_counts(tasks, n, m)
+        size = resolve_width(width, tasks)
+        check.choice("engine", engine, ENGINES)
+        check.choice("device", device, DEVICES)
+        ran = choose_engine(engine, tasks, chosen, number, m, device=device)
+        check_sharded_run(tasks, ran, exchange, pool=None, device=device)
+        return FitConfig(
+            tasks=tasks,
+            method=chosen,
+            rounds=None if rounds is None else check.integer("rounds", rounds, 0, 2**62),
+            n=number,
+            m_in=m,
+            width=size,
+            engine=ran,
+            seed=check.integer("seed", seed, 0, 2**64 - 1),
+            trials=check_trials(trials),
+            threads=check.threads(threads),
+            record=_resolve_records(record, tasks.k),
+            stop=_check_stop(stop, tasks.k),
+            progress=progress if callable(progress) else check.flag("progress", progress),
+            on_failure=check.choice("on_failure", on_failure, ("return", "raise")),
+            device=device,
+            comm=comm,
+        )
 
 
 def _check_counts(
@@ -79,7 +86,6 @@ def _check_counts(
 ) -> tuple[int, int | None]:
     """Check and return the number of tasks, and the samples per task; None for a batch."""
     if isinstance(tasks, TaskBatch):
-        require_whole(tasks, "fit")
         for name, value in (("n", None if n is DEFAULT_N else n), ("m", m)):
             if value is not None:
                 raise ValueError(

@@ -2,6 +2,7 @@ r"""Opens the samples of a fit: arrays, samples that are generated, or samples i
 
 from __future__ import annotations
 
+from ..sharding.columns import Columns
 from ..solved_methods import AltGDmin
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
@@ -25,14 +26,15 @@ def open_samples(
     trial: int,
     threads: int,
     device: str = "cpu",
+    columns: Columns | None = None,
 ) -> Samples:
     r"""Open the samples of one trial.
 
     Parameters
     ----------
     engine : {"arrays", "sampled", "law"}
-        Where the samples come from. "sampled" keeps the rows if they have at most 256 MiB, and
-        otherwise generates them again in every product.
+        Where the samples come from. "sampled" keeps the rows if they have at most 256 MiB and one
+        process has all of their columns; otherwise every product generates them again.
     tasks : LinearTasks or TaskBatch
         The source of the tasks.
     estimator : estimator
@@ -48,6 +50,9 @@ def open_samples(
         Number of threads.
     device : {"cpu", "cuda"}
         The device that computes the products with the samples.
+    columns : Columns or None
+        The columns of X that this rank generates for the engine "sampled"; None: all. A batch has
+        its own.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def open_samples(
     if engine == "sampled":
         # Generating a row takes longer than reading it, and an estimator may use each row a
         # thousand times.
-        if 8 * n * m * tasks.d <= KEPT_BYTES:
+        if columns is None and 8 * n * m * tasks.d <= KEPT_BYTES:
             drawn = tasks.sample(n, m, seed=seed, trial=trial, shared_samples=True, threads=threads)
             return open_arrays(drawn, seed, trial, threads, device)
         if device != "cpu":
@@ -78,7 +83,7 @@ def open_samples(
             )
         from .sampled import SampledSamples  # noqa: PLC0415
 
-        return SampledSamples(tasks, n, m, seed, trial, threads)
+        return SampledSamples(tasks, n, m, seed, trial, threads, columns)
     from .in_law import LawSamples  # noqa: PLC0415
 
     return LawSamples(

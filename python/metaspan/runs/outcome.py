@@ -138,4 +138,5 @@ def report_failures(finished: Result, unit: str) -> None:
         message = f"{len(failed)} of {len(outcomes)} trials {verb} ({shown})"
         if config.on_failure == "raise":
             raise raised(message, finished)
-        warnings.warn(message, warning, stacklevel=3)
+        if config.is_root:
+            warnings.warn(message, warning, stacklevel=3)

@@ -31,10 +31,10 @@ def check_ranks_agree(config: TrainConfig) -> None:
     if config.exchange is None:
         return
     with agreed(config.exchange):
-        if isinstance(config.init, FittedStart) and source_of(config) != "law":
+        if isinstance(config.init, FittedStart) and source_of(config) == "sampled":
             raise ValueError(
-                "init must not be an estimator that is fitted to samples of full size where a run "
-                f"has a comm; got {config.init.estimator}"
+                "init must not be an estimator that is fitted to generated samples where a run has "
+                f"a comm; got {config.init.estimator}"
             )
         described = _describe(config)
     require_equal(config.exchange, described)
