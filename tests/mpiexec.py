@@ -1,7 +1,8 @@
 """Starts processes on several ranks of MPI, for tests that compare them with one process.
 
 The environment variable MPIEXEC names another command than the `mpiexec` beside Python, with its
-options; it is split at spaces.
+options; it is split at spaces. For Open MPI: MPIEXEC="mpiexec.openmpi --oversubscribe" and
+MPI4PY_MPIABI=openmpi.
 """
 
 import os
