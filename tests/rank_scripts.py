@@ -5,6 +5,7 @@ Each function below takes the communicator and the arguments. Rank 0 prints what
 
 import json
 import os
+import pickle
 import signal
 import sys
 import time
@@ -120,6 +121,9 @@ def refused_runs(comm, folder):
             ms.LinearTasks(d=D, k=K, features=draw_rows), "moments", n=3, m=4, comm=comm,
             engine="sampled",
         ),
+        "result": lambda: train(init=train()),
+        "copy": lambda: pickle.dumps(train()),
+        "copy of the batch": lambda: pickle.dumps(batch),
         "root": lambda: train().gather(root=99),
         "threads may differ": lambda: train(threads=1 + last, progress=not last),
     }  # fmt: skip

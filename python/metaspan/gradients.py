@@ -35,7 +35,6 @@ from .parameters import (
     start_more,
 )
 from .sharding.agreement import agreed, guarded, require_equal
-from .sharding.columns import Columns
 from .tasks.arrays import Data, check_sets, core_sets, require_finite
 from .tasks.batch import TaskBatch, core_data
 from .tasks.on_device import borrow, is_device_array, like, to_host
@@ -174,57 +173,88 @@ def meta_gradient(
     >>> meta_gradient(np.eye(30, 2), np.zeros(2), batch, "anil", alpha=0.1).B.shape
     (30, 2)
     """
-    columns = batch._columns if isinstance(batch, TaskBatch) else None
-    exchange = None if columns is None else columns.exchange
-    with agreed(exchange):
-        options = (losses, type(losses), route, accumulate, device)
-        call = _read_call(meta_gradient, method, threads, options, **steps)
-        if not isinstance(batch, TaskBatch):
-            raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
-        workers = call.threads or cpus.default_threads()
-        B, w, lent = _to_host(B, w)
-        B, w = _check_point(call, B, w, batch.d, workers, rows=batch.rows)
-        if device != "cpu":
-            check_device_data(batch.is_sparse, B.shape[1], accumulate=accumulate)
-        if accumulate == "float32":
-            check_accumulate(accumulate, route, str(batch.dtype))
-            check_sparse(batch, accumulate)
-            route = "vector_float32"
-        if call.core_method.solves_head:
-            check_solvable(call.method, batch.least_m_in, B.shape[1])
-            check_route(batch, call.method, route)
-        if batch.weights is not None:
-            check_weights(batch, call.method)
-        learns_more = call.learns_more or v is not None
-        if learns_more:
-            w = np.concatenate([w, start_more(call.method, B.shape[1], v)])
-        if call.core_method.fresh_steps:
-            check_blocks(call.method, batch.m_in)
-    if columns is not None:
-        _require_same_call(columns, call, (B, w), route, device)
-    with guarded(exchange):
-        if route == "auto":
-            route = _choose_route(batch, call, B.shape[1], device)
-        data = core_data(batch, one_round=True)
-        parts = core.gradient_arrays(
-            call.core_method, route, B, w, data, workers, call.losses, core_device(device)
-        )
-    with agreed(exchange):
-        _require_solved(call, parts["B"])
-    if learns_more:
-        parts |= split_more(call.method, B.shape[1], parts["w"])
-    parts = _split(call, parts)
+    options = (losses, type(losses), route, accumulate, device)
+    if isinstance(batch, TaskBatch) and batch._columns is not None:
+        return _shared_gradient((B, w), batch, method, options, v=v, threads=threads, steps=steps)
+    call = _read_call(meta_gradient, method, threads, options, **steps)
+    if not isinstance(batch, TaskBatch):
+        raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
+    workers = call.threads or cpus.default_threads()
+    B, w, lent = _to_host(B, w)
+    B, w, route = _check_gradient(call, (B, w), batch, options, workers, v=v)
+    if route == "auto":
+        route = _choose_route(batch, call, B.shape[1], device)
+    data = core_data(batch, one_round=True)
+    parts = core.gradient_arrays(
+        call.core_method, route, B, w, data, workers, call.losses, core_device(device)
+    )
+    _require_solved(call, parts["B"])
+    parts = _split_gradient(call, parts, B.shape[1], v)
     if lent is not None:
         parts |= {name: like(lent, parts[name]) for name in ("B", "A") if name in parts}
     return Gradient._of_core(parts)
 
 
-def _require_same_call(
-    columns: Columns, call: _Call, point: tuple[NDArray[Any], F64], route: str, device: str
-) -> None:
-    """Raise an error on all ranks unless they compute the same gradient, on CPUs."""
-    B, w = point
-    with agreed(columns.exchange):
+_Options = tuple[bool, type, str, str, str]
+"""Arguments of `meta_gradient`: losses, the type of losses, route, accumulate, device."""
+
+
+def _check_gradient(
+    call: _Call,
+    point: tuple[NDArray[Any], ArrayLike],
+    batch: TaskBatch,
+    options: _Options,
+    workers: int,
+    *,
+    v: ArrayLike | None,
+) -> tuple[NDArray[Any], F64, str]:
+    """Check the point and the data of a gradient; return B, the core's w and the route."""
+    _, _, route, accumulate, device = options
+    B, w = _check_point(call, *point, batch.d, workers, rows=batch.rows)
+    if device != "cpu":
+        check_device_data(batch.is_sparse, B.shape[1], accumulate=accumulate)
+    if accumulate == "float32":
+        check_accumulate(accumulate, route, str(batch.dtype))
+        check_sparse(batch, accumulate)
+        route = "vector_float32"
+    if call.core_method.solves_head:
+        check_solvable(call.method, batch.least_m_in, B.shape[1])
+        check_route(batch, call.method, route)
+    if batch.weights is not None:
+        check_weights(batch, call.method)
+    if call.learns_more or v is not None:
+        w = np.concatenate([w, start_more(call.method, B.shape[1], v)])
+    if call.core_method.fresh_steps:
+        check_blocks(call.method, batch.m_in)
+    return B, w, route
+
+
+def _split_gradient(
+    call: _Call, parts: dict[str, Any], width: int, v: ArrayLike | None
+) -> dict[str, Any]:
+    """Split the core's gradient into the parts of what the method learns."""
+    if call.learns_more or v is not None:
+        parts |= split_more(call.method, width, parts["w"])
+    return _split(call, parts)
+
+
+def _shared_gradient(
+    point: tuple[NDArray[Any], ArrayLike],
+    batch: TaskBatch,
+    method: Method | str,
+    options: _Options,
+    *,
+    v: ArrayLike | None,
+    threads: int | None,
+    steps: dict[str, float],
+) -> Gradient:
+    """Compute the gradient on a batch whose columns are spread over ranks, see `meta_gradient`."""
+    exchange = batch._exchange
+    with agreed(exchange):
+        call = _read_call(meta_gradient, method, threads, options, **steps)
+        workers = call.threads or cpus.default_threads()
+        B, w, route = _check_gradient(call, point, batch, options, workers, v=v)
+        device = options[-1]
         if device != "cpu":
             raise ValueError(f"device must be 'cpu' for a batch with a comm; got {device!r}")
     described = {
@@ -234,7 +264,15 @@ def _require_same_call(
         "B": f"{B.shape[1]} columns of {B.dtype}",
         "w": str(w.tolist()),
     }
-    require_equal(columns.exchange, described)
+    require_equal(exchange, described)
+    with guarded(exchange):
+        if route == "auto":
+            route = _choose_route(batch, call, B.shape[1], device)
+        data = core_data(batch, one_round=True)
+        parts = core.gradient_arrays(call.core_method, route, B, w, data, workers, call.losses)
+    with agreed(exchange):
+        _require_solved(call, parts["B"])
+    return Gradient._of_core(_split_gradient(call, parts, B.shape[1], v))
 
 
 def population_gradient(

@@ -60,6 +60,9 @@ REFUSALS = {
     "option": ("ValueError", r"method must be the same on all ranks; .*0\.0001.*0\.001.*"),
     "directions": ("WidthError", r"width must be at most \d+, the number of directions .*; got 30"),
     "rows of a function": ("EstimateError", r"fit with features from a function cannot run on .*"),
+    "result": ("ValueError", r"init must not be a Result whose rows are spread over ranks; .*"),
+    "copy": ("TypeError", r"a Result with a comm cannot be copied or pickled; .*"),
+    "copy of the batch": ("TypeError", r"a TaskBatch with a comm cannot be copied or pickled; .*"),
     "root": ("ValueError", r"root must be at most 2; got 99"),
     "threads may differ": ("", ""),
 }

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from .exchange import Exchange
@@ -80,24 +80,38 @@ def require_equal(exchange: Exchange | None, what: dict[str, str]) -> None:
             )
 
 
-@contextmanager
 def guarded(
     exchange: Exchange | None,
     where: Callable[[], str] = lambda: "failed",
     hint: Callable[[], str] = lambda: "",
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """End all ranks if the block, which exchanges numbers, fails on this rank alone.
 
     An exception that all ranks raise together passes through. Before the end, one line on standard
     error says which rank failed; `where` gives the words before the exception, and `hint` a clause
     after it.
     """
-    try:
-        yield
-    except BaseException as error:
-        if exchange is not None and exchange.ranks > 1 and not is_agreed(error):
-            _abort(exchange, f"{where()}: {_describe(error)}{hint()}")
-        raise
+    alone = exchange is None or exchange.ranks == 1
+    return NO_AGREEMENT if alone else _Guard(exchange, where, hint)
+
+
+class _Guard:
+    """A block whose failure on this rank ends all ranks."""
+
+    def __init__(
+        self, exchange: Exchange | None, where: Callable[[], str], hint: Callable[[], str]
+    ) -> None:
+        assert exchange is not None
+        self._exchange, self._where, self._hint = exchange, where, hint
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if error is not None and not is_agreed(error):
+            _abort(self._exchange, f"{self._where()}: {_describe(error)}{self._hint()}")
 
 
 def is_agreed(error: BaseException) -> bool:

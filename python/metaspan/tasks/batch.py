@@ -460,7 +460,7 @@ class TaskBatch:
         """Number of features, of all ranks together in a batch with a `comm`."""
         return self._inner.X.d if self._columns is None else self._columns.d
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Number of rows of B that belong to the columns of this process."""
         return self._inner.X.d
