@@ -38,9 +38,28 @@ def of_case(name, arrays):
     return found
 
 
+@pytest.fixture(scope="module")
+def on_one_rank(folder):
+    """Return the arrays of all cases on one rank."""
+    file = folder / "one.npz"
+    status, _, err = mpiexec.run(1, "rank_runs.py", folder, file)
+    assert status == 0, err
+    with np.load(file) as arrays:
+        return dict(arrays)
+
+
+def sums_whole_rows(name):
+    """Return whether one process sums over whole rows, and so gets other last digits than ranks."""
+    return name.endswith(" dual") or name.startswith("sparse")
+
+
 @pytest.mark.parametrize("name", rank_runs.cases("unused"))
-def test_ranks_have_the_bits_of_one_process(on_ranks, in_one_process, name):
+def test_ranks_have_the_bits_of_one_process(on_ranks, in_one_process, on_one_rank, name):
     shared, alone = of_case(name, on_ranks), of_case(name, in_one_process)
     assert shared.keys() == alone.keys()
+    expected = of_case(name, on_one_rank) if sums_whole_rows(name) else alone
     for key, array in shared.items():
-        np.testing.assert_array_equal(array, alone[key], err_msg=key)
+        np.testing.assert_array_equal(array, expected[key], err_msg=key)
+        if sums_whole_rows(name) and array.dtype.kind == "f":
+            within = 1e-5 if array.dtype == np.float32 or "float32" in name else 1e-9
+            np.testing.assert_allclose(array, alone[key], rtol=within, atol=within, err_msg=key)
