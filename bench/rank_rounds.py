@@ -85,7 +85,7 @@ def main() -> None:
     digest = hashlib.sha256(result.w.tobytes())
     digest.update(result.trace["loss_out"].tobytes())
     if comm is None or comm.Get_rank() == 0:
-        seconds = result.seconds["run"] / options.rounds
+        seconds = result.timings["run"] / options.rounds
         print(json.dumps({"seconds": seconds, "digest": digest.hexdigest()}))
 
 
