@@ -18,12 +18,13 @@ import numpy as np
 import metaspan as ms
 from metaspan._support import files, memory
 from metaspan.sharding.exchange import Exchange
-from rank_runs import TASKS, D, K, batch_of, data, draw_rows, part
+from rank_runs import START, TASKS, D, K, batch_of, data, draw_rows, part
 
 SAMPLED = dict(engine="sampled", n=2, m_in=3, m_out=3, alpha=0.01, threads=1, stop=None)
 ON_DATA = dict(alpha=0.01, beta=0.1, route="gram", threads=1, stop=None)
 PLAIN = ms.LinearTasks(d=D, k=K)  # of covariance I
 LONG = 10**6  # rounds that no test waits for
+VOLUME = dict(n=16, m_in=8, m_out=9)  # sizes of `volumes`
 
 
 def caught(call):
@@ -252,6 +253,21 @@ def interrupted_rank(comm):
         rounds = comm.gather(stopped.result.outcomes[0].round)
         if comm.rank == 0:
             print(json.dumps(rounds))
+
+
+def volumes(comm):
+    """Print the numbers that rank 0 sends in a round, by method and route."""
+    batch = batch_of(comm, data(n=VOLUME["n"], m_in=VOLUME["m_in"], m_out=VOLUME["m_out"]))
+    sent = {}
+    for method, route in (("anil", "gram"), ("maml", "gram"), ("maml", "dual")):
+        given = ON_DATA | dict(route=route, width=K, record=None, record_every=100, init=START)
+        # The numbers are those that the exchange of the batch has sent so far.
+        totals = [
+            ms.train(batch, method, rounds=rounds, **given).sent_numbers for rounds in (2, 2, 7)
+        ]
+        sent[f"{method} {route}"] = (totals[2] - 2 * totals[1] + totals[0]) / 5
+    if comm.rank == 0:
+        print(json.dumps(sent))
 
 
 def exchanged(comm):
