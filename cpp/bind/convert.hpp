@@ -102,8 +102,7 @@ auto with_scalar(const py::array& a, Body&& body) {
 
 /// Runs body(cancel) without the interpreter lock, so that other Python threads can run. If a
 /// signal handler raises an exception, the body is cancelled and this function throws the
-/// exception; if the body is cancelled by another process of a sharded run, it throws
-/// KeyboardInterrupt. `body` must not use Python objects.
+/// exception. `body` must not use Python objects.
 template <class Body>
 void interruptible(Body&& body) {
   bool cancelled = false;
@@ -116,11 +115,7 @@ void interruptible(Body&& body) {
       cancelled = true;
     }
   }
-  if (!cancelled) return;
-  if (PyErr_Occurred() == nullptr) {
-    PyErr_SetString(PyExc_KeyboardInterrupt, "another process of the sharded run was interrupted");
-  }
-  throw py::error_already_set();
+  if (cancelled) throw py::error_already_set();
 }
 
 }  // namespace metaspan::bind

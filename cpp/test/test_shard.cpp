@@ -1,5 +1,5 @@
 // Threads stand for the processes of a sharded run. The test checks that sums over d have the same
-// bits for any number of processes, and that the processes agree on a step and on cancellation.
+// bits for any number of processes, and that the processes agree on a step.
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
@@ -149,27 +149,9 @@ void test_the_largest_is_that_of_all_ranks() {
 void test_a_step_is_taken_by_all_ranks_or_by_none() {
   for (Index bad = -1; bad < 3; ++bad) {
     each_rank(9000, 3, [&](const Shard& shard) {
-      check(agree(shard, shard.rank() != bad, nullptr) == (bad < 0), "all ranks agree on a step");
+      check(agree(shard, shard.rank() != bad) == (bad < 0), "all ranks agree on a step");
     });
   }
-}
-
-/// The interrupted rank returns true when its token asks for the first time, which is at least 20
-/// ms after the token was made.
-void test_cancellation_reaches_all_ranks_in_the_same_round() {
-  std::vector<Index> rounds(3, -1);
-  each_rank(9000, 3, [&](const Shard& shard) {
-    Cancel cancel([&] { return shard.rank() == 1; });
-    Index round = 0;
-    while (!cancel.requested() && round < 10000) {
-      check(agree(shard, true, &cancel), "a request does not refuse the step");
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      ++round;
-    }
-    check(cancel.requested(), "the token of every rank has the request");
-    rounds[static_cast<std::size_t>(shard.rank())] = round;
-  });
-  check(rounds[0] == rounds[1] && rounds[1] == rounds[2], "all ranks stop after the same round");
 }
 
 }  // namespace
@@ -180,6 +162,5 @@ int main() {
   metaspan::test_sums_have_the_same_bits_for_any_number_of_ranks();
   metaspan::test_the_largest_is_that_of_all_ranks();
   metaspan::test_a_step_is_taken_by_all_ranks_or_by_none();
-  metaspan::test_cancellation_reaches_all_ranks_in_the_same_round();
   return metaspan::test::failures;
 }

@@ -18,14 +18,12 @@ Run::Run(const std::vector<std::string>& records) : names_(records) {
 /// each on one thread, if there are enough trials or if a round is too small for several threads.
 /// Trials run one after the other, each on all threads, if there are few trials with large rounds,
 /// or if the trials share a store. The results do not depend on whether trials run in parallel.
-/// Between trials that run one after the other, no token is polled, since the processes of a
-/// sharded run must agree() on cancellation.
 template <class Body>
 void Run::each_trial(int threads, Body&& body) {
   const bool small = count() >= threads || first().flops() < kSerialFlops;
   const bool side_by_side = small && !one_at_a_time();
   interruptible([&](Cancel* cancel) {
-    parallel_for(side_by_side ? threads : 1, count(), one_at_a_time() ? nullptr : cancel,
+    parallel_for(side_by_side ? threads : 1, count(), cancel,
                  [&](Index i, int) { body(i, side_by_side ? 1 : threads, cancel); });
     throw_if_requested(cancel);
   });

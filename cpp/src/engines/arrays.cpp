@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 #include "copy_outputs.hpp"
 #include "full_size_blocks.hpp"
@@ -74,16 +73,10 @@ class SweepEngine final : public ArraysEngine<BScalar> {
 
   /// Takes the round's tasks, calls `before`, and lets the route compute grad_B and grad_w, (10).
   /// Sampled tasks draw their samples in `before`. The noise of (30) is added to the mean gradient
-  /// over the tasks. step() uses as many threads as the last gradient(). In a sharded run step()
-  /// polls the token of the last gradient(), and cancellation takes effect before the next
-  /// gradient().
+  /// over the tasks. step() uses as many threads as the last gradient().
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     round_ = round;
-    if (shard_.is_shared()) {
-      throw_if_requested(cancel);
-      cancel_ = std::exchange(cancel, nullptr);
-    }
     if (before_) before_(round, heads);
     const TaskSelection taken = choice_.take(round);
     if (flops() < kSerialFlops) threads = 1;
@@ -107,7 +100,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
       });
     };
     const Vec next_w = w_ - (factor * steps_).cwiseProduct(out_.w);
-    if (!agree(shard_, next_w.allFinite() && next_is_finite(beta), cancel_)) return false;
+    if (!agree(shard_, next_w.allFinite() && next_is_finite(beta))) return false;
     each([&](Index i) {
       B_[static_cast<std::size_t>(i)] -= beta * grad_B_[static_cast<std::size_t>(i)];
     });
@@ -179,9 +172,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
 
   /// Takes the step (28) on B and the blocks beside it.
   bool step_with_memory(double factor) {
-    if (!blocks_.step(round_, factor, B_.data(), grad_B_.data(), out_.w, threads_, cancel_)) {
-      return false;
-    }
+    if (!blocks_.step(round_, factor, B_.data(), grad_B_.data(), out_.w, threads_)) return false;
     w_ = blocks_.head();
     is_measured_ = false;
     return true;
@@ -205,8 +196,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   RoundOutputs out_;
   Mat coordinates_;
   bool is_measured_ = false;
-  int threads_ = 1;           // number of threads of the last call of gradient()
-  Cancel* cancel_ = nullptr;  // of the last call of gradient() in a sharded run
+  int threads_ = 1;  // number of threads of the last call of gradient()
 };
 
 /// Runs the inner loop (2) of one task on the products of the first sweep. Writes w_J (k,), and

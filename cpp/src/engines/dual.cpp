@@ -9,7 +9,6 @@
 #include "metaspan/algebra/outer_step.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
-#include "metaspan/engines/agree.hpp"
 #include "metaspan/engines/arrays.hpp"
 #include "metaspan/geometry/coordinates.hpp"
 #include "metaspan/sweeps/round_means.hpp"
@@ -83,10 +82,6 @@ class DualEngine final : public ArraysEngine<BScalar> {
   void gradient(Index round, const double*, TaskOutputs& outputs, int threads,
                 Cancel* cancel) override {
     round_ = round;
-    if (shard_.is_shared()) {
-      throw_if_requested(cancel);
-      cancel_ = std::exchange(cancel, nullptr);
-    }
     taken_ = choice_.take(round);
     if (flops() < kSerialFlops) threads = 1;
     const Index n = taken_.n;
@@ -108,11 +103,24 @@ class DualEngine final : public ArraysEngine<BScalar> {
   /// Steps A <- A - beta / n C on the rows of the round's tasks: (10) adds multiples of samples to
   /// B, and A holds the multiples. max |B_0| + max |x_i| sum |A| is a bound on the entries of B. If
   /// this bound exceeds the range of B's type, the step is refused, which detects divergence
-  /// without forming B. Processes that share a run compute the same step; they agree on it only
-  /// because cancellation may reach one of them first.
+  /// without forming B. Processes that share a run compute the same step from numbers that all of
+  /// them have.
   bool step(double factor) override {
-    const bool stepped = method_.step.is_plain() ? plain_step(factor) : step_with_memory(factor);
-    return agree(shard_, stepped, cancel_);
+    if (!method_.step.is_plain()) return step_with_memory(factor);
+    const Vec next_w = w_ - (factor * steps_).cwiseProduct(round_outputs_.w);
+    // |X^T A| is at most the sum of |x_i| |A_i|.
+    const double size = A_.cwiseAbs().sum() + factor * size_of_step();
+    const double most_B = most_B_0_ + longest_ * size;
+    if (!(most_B < static_cast<double>(std::numeric_limits<BScalar>::max()))) return false;
+    if (!next_w.allFinite()) return false;
+    for (Index i = 0; i < taken_.n; ++i) {
+      const auto task = static_cast<std::size_t>(taken_[i]);
+      subtract(C_in_[static_cast<std::size_t>(i)], gram_.inner[task], factor, A_);
+      subtract(C_out_[static_cast<std::size_t>(i)], gram_.outer[task], factor, A_);
+    }
+    w_ = next_w;
+    is_measured_ = false;
+    return true;
   }
 
   Shape shape() const override { return {data_.B_star.cols(), k_, k_}; }
@@ -266,24 +274,6 @@ class DualEngine final : public ArraysEngine<BScalar> {
     if (C.whole()) A.middleRows(first, C.m()) -= factor * ConstMat(C.matrix(), C.m(), padded(k_));
   }
 
-  /// Takes the step of gradient descent.
-  bool plain_step(double factor) {
-    const Vec next_w = w_ - (factor * steps_).cwiseProduct(round_outputs_.w);
-    // |X^T A| is at most the sum of |x_i| |A_i|.
-    const double size = A_.cwiseAbs().sum() + factor * size_of_step();
-    const double most_B = most_B_0_ + longest_ * size;
-    if (!(most_B < static_cast<double>(std::numeric_limits<BScalar>::max()))) return false;
-    if (!next_w.allFinite()) return false;
-    for (Index i = 0; i < taken_.n; ++i) {
-      const auto task = static_cast<std::size_t>(taken_[i]);
-      subtract(C_in_[static_cast<std::size_t>(i)], gram_.inner[task], factor, A_);
-      subtract(C_out_[static_cast<std::size_t>(i)], gram_.outer[task], factor, A_);
-    }
-    w_ = next_w;
-    is_measured_ = false;
-    return true;
-  }
-
   /// Takes the step (28) on A and the blocks beside it. Block j is s_j B_0 + X^T A_j, with s_j = 0
   /// for the velocity and 1 for all others, which combine iterates with weights of sum 1. Every
   /// block must keep within the bound on the entries of B that step() checks.
@@ -406,8 +396,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
   const ArraysData<XScalar>& data_;
   const DualGram& gram_;
   Shard shard_;
-  Cancel* cancel_ = nullptr;  // of the last gradient(), in a sharded run
-  Index k_, active_ = 0;      // the first row of A that may be other than 0
+  Index k_, active_ = 0;  // the first row of A that may be other than 0
   std::vector<BScalar> B_0_;
   double longest_ = 0, most_B_0_ = 0;  // largest norm of an active sample, largest |entry| of B_0
   Vec w_;

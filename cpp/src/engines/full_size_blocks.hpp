@@ -92,11 +92,11 @@ class FullSizeBlocks {
   /// Takes the step (28) on B and on the blocks beside it, with the gradient G. Before any block
   /// changes, a first pass checks that the new numbers are finite and that the factorisation
   /// succeeds, so a step that fails changes nothing; all processes of a sharded run agree() on
-  /// this check, and `cancel` is the token for it. A second pass stores the new numbers. The pieces
-  /// depend only on the size of B. Except in the factorisation, numbers at different places of a
-  /// block do not depend on each other, so results do not depend on the number of threads.
-  bool step(Index round, double factor, Scalar* B, const Scalar* G, const Vec& grad_w, int threads,
-            Cancel* cancel = nullptr) {
+  /// this check. A second pass stores the new numbers. The pieces depend only on the size of B.
+  /// Except in the factorisation, numbers at different places of a block do not depend on each
+  /// other, so results do not depend on the number of threads.
+  bool step(Index round, double factor, Scalar* B, const Scalar* G, const Vec& grad_w,
+            int threads) {
     const OuterStep& rule = method_.step;
     const OuterUpdate update =
         rule.orthonormal ? gradient_step(rule, factor) : whole_step(rule, round, factor);
@@ -106,7 +106,7 @@ class FullSizeBlocks {
     Vec next_w = w_blocks_;
     const bool finite = step_heads(round, factor, grad_w, next_w) &&
                         each_piece(update, round, method_.beta, own, G, none, threads);
-    if (!agree(shard_, finite, cancel)) return false;
+    if (!agree(shard_, finite)) return false;
     if (rule.orthonormal) {
       if (!orthonormalise_numbers(factored, threads)) return false;
       own[0] = nullptr;

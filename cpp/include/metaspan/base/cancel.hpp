@@ -23,15 +23,12 @@ class Cancel {
   /// Whether cancellation has been requested. Safe to call from any thread.
   bool requested() const { return requested_.load(std::memory_order_relaxed); }
 
-  /// Requests cancellation. Safe to call from any thread.
-  void request() { requested_.store(true, std::memory_order_relaxed); }
-
   /// Calls `ask` if at least 20 ms have passed since the last call of `ask`. Does nothing on a
   /// thread that did not construct the token.
   void poll() {
     if (std::this_thread::get_id() != owner_) return;
     if (requested() || Clock::now() - last_ < std::chrono::milliseconds(20)) return;
-    if (ask_()) request();
+    if (ask_()) requested_.store(true, std::memory_order_relaxed);
     last_ = Clock::now();
   }
 
