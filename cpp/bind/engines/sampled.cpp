@@ -99,7 +99,6 @@ std::unique_ptr<Run> open_sampled(
     auto run = std::make_unique<SampledRun<Scalar>>(records, d, roots);
     run->is_on_device = device != nullptr;
     run->is_shared = shard != nullptr;
-    run->is_shared = shard != nullptr;
     for (std::size_t at = 0; at < trials.size(); ++at) {
       const auto i = static_cast<Index>(at);
       Mat truth = as_matrix(B_star[at]);

@@ -81,10 +81,10 @@ struct Stripe {
   std::vector<const XScalar*> row;  // (N,)  from column `begin` on
 };
 
-/// Reads the next columns of all samples from a store: as many tiles of `most` columns as fit in
-/// kStoreBlockBytes, and at least one tile. Reading several tiles at once lets the store read long
-/// pieces of every row, and read each element once. The next stripe is requested in the same call,
-/// so that the store reads ahead.
+/// Reads the next columns of all samples, before column `all`, from a store: as many tiles of
+/// `most` columns as fit in kStoreBlockBytes, and at least one tile. Reading several tiles at once
+/// lets the store read long pieces of every row, and read each element once. The next stripe is
+/// requested in the same call, so that the store reads ahead.
 template <class XScalar>
 Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, Index begin,
                             Index all) {
@@ -95,7 +95,7 @@ Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, 
     return Request{{tasks.size()}, first, std::min(columns, all - first)};
   };
   const Index end = std::min(all, begin + columns);
-  const Request now = request(begin), next = end < tasks.d ? request(end) : Request{{}, 0, 0};
+  const Request now = request(begin), next = end < all ? request(end) : Request{{}, 0, 0};
   return {begin, end, Rows<XScalar>(tasks.store->read(now, next, tasks)).row};
 }
 
@@ -189,9 +189,9 @@ void add_shared_products(const Shard& shard, const Add& add, Mat& G) {
 /// Computes the normalised G = X_all X_all^T, (N, N), in the only sweep over the data that (24)
 /// needs. G is symmetric, so only blocks on and below the diagonal are computed; their transposes
 /// are the blocks above the diagonal. Inner products of two inner samples are computed only if the
-/// method reads them. If other processes hold columns, the sum over d is cut into leaves, whose
-/// sums take further memory of the size of G. Otherwise it is a sum over tiles, whose last bits
-/// differ.
+/// method reads them. If other processes hold columns, the sum over d is cut into leaves. Their
+/// sums take further memory of several times the size of G: one sum for each depth of the tree, and
+/// one for each node of this process. Otherwise it is a sum over tiles, whose last bits differ.
 template <class XScalar>
 DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int threads,
                         Cancel* cancel) {
