@@ -18,6 +18,7 @@ import numpy as np
 import metaspan as ms
 from metaspan._support import files, memory
 from metaspan.sharding.exchange import Exchange
+from metaspan.tasks import sharded
 from rank_runs import START, TASKS, D, K, batch_of, data, draw_rows, part
 
 SAMPLED = dict(engine="sampled", n=2, m_in=3, m_out=3, alpha=0.01, threads=1, stop=None)
@@ -81,6 +82,15 @@ def refused_runs(comm, folder):
         with replaced(files, "write", full_disk):
             train(checkpoint=f"{folder}/full.npz")
 
+    def on_other_processor():
+        build = {"version and instruction set": f"1.0 x86-64-v{3 + last}"}
+        with replaced(sharded, "describe_build", lambda: build):
+            ms.TaskBatch(X, y, comm=comm)
+
+    def mapped(array):
+        np.save(f"{folder}/X.npy", array)
+        return np.load(f"{folder}/X.npy", mmap_mode="r")
+
     B0 = np.ones((D, K)) + np.eye(D, K)
     return {
         "nan": lambda: ms.TaskBatch(spoilt(X, np.nan), y, comm=comm),
@@ -89,6 +99,8 @@ def refused_runs(comm, folder):
         "responses": lambda: ms.TaskBatch(X, spoilt(y, 9.0), comm=comm),
         "tasks": lambda: ms.TaskBatch(X[:-1], y[:-1], comm=comm) if last
         else ms.TaskBatch(X, y, comm=comm),
+        "storage": lambda: ms.TaskBatch(mapped(X) if last else X, y, comm=comm),
+        "processor": on_other_processor,
         "truth": lambda: ms.TaskBatch(X, y, B_star=part(comm, np.ones((D, 2)), 0), comm=comm),
         "weights": lambda: ms.TaskBatch(X, y, weights=[1, 1, 1, 1, 2 + last], comm=comm),
         "seed": lambda: train(seed=int(last)),

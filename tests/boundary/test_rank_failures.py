@@ -28,6 +28,11 @@ REFUSALS = {
         r"y_in must be the same on all ranks; rank 0 of 3 has .* rank 2 .*",
     ),
     "tasks": ("ValueError", r"the number of tasks of X_in must be the same .* has 5, .* has 4"),
+    "storage": ("ValueError", r"the storage of X_in must be .* in memory, and rank 2 has .* disk"),
+    "processor": (
+        "ValueError",
+        r"version and instruction set must be the same on all ranks; .* x86-64-v3, and .*-v4",
+    ),
     "truth": ("ValueError", r"B_star must have orthonormal columns; .*"),
     "weights": ("ValueError", r"weights must be the same on all ranks; .*"),
     "seed": (

@@ -15,7 +15,7 @@ from ..config.config import TrainConfig
 from ..config.options import FittedStart
 from ..config.start import GivenStart
 from ..estimators.fitted import source_of
-from ..sharding.agreement import agreed, require_equal
+from ..sharding.agreement import agreed, describe_build, require_equal
 from ..sharding.columns import Columns
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
@@ -42,7 +42,7 @@ def check_ranks_agree(config: TrainConfig) -> None:
 
 def _describe(config: TrainConfig) -> dict[str, str]:
     """Describe all arguments but those that may differ, and data, which batches have compared."""
-    described: dict[str, str] = {}
+    described = describe_build()
     for item in fields(config):
         value = getattr(config, item.name)
         if isinstance(value, LinearTasks):

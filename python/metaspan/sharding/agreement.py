@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
+from .._load import core
 from .exchange import Exchange
 
 T = TypeVar("T")
@@ -78,6 +79,15 @@ def require_equal(exchange: Exchange | None, what: dict[str, str]) -> None:
                     f"{values[0]}, and rank {different[0]} has {values[different[0]]}"
                 )
             )
+
+
+def describe_build() -> dict[str, str]:
+    """Describe what determines the bits of a rank, for `require_equal`.
+
+    All ranks compute the small algebra, and decide by its results what they exchange.
+    """
+    build = core.build_info()
+    return {"version and instruction set": f"{build['version']} {build['instruction_set']}"}
 
 
 def guarded(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._support import check
 from .._support.types import I64
-from ..sharding.agreement import agreed, require_equal
+from ..sharding.agreement import agreed, describe_build, require_equal
 from ..sharding.columns import Columns
 from ..sharding.exchange import Exchange, check_comm
 from .arrays import DataSets
@@ -71,7 +71,7 @@ def _check_widths(columns: Columns, widths: Sequence[int]) -> None:
 
 def _describe(sides: Sequence[DataSets]) -> dict[str, str]:
     """Describe what all ranks must share: sizes, dtypes, kinds of storage, and responses."""
-    described: dict[str, str] = {}
+    described = describe_build()
     for side, name in zip(sides, ("in", "out"), strict=False):
         X, y = f"X_{name}", f"y_{name}"
         described[f"the number of tasks of {X}"] = str(side.X.n)
@@ -102,7 +102,8 @@ def _hash(*arrays: NDArray[Any]) -> str:
 def _describe_storage(X: TaskArrays) -> str:
     if _is_dataset(X):
         return f"a dataset of {X.d} columns"
-    return "sparse" if X.is_sparse else "dense"
+    # The core reads arrays on disk in blocks, in each of which the ranks exchange numbers.
+    return f"{'sparse' if X.is_sparse else 'dense'}, {'on disk' if X.on_disk else 'in memory'}"
 
 
 def _is_dataset(X: TaskArrays) -> bool:
