@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 
 import metaspan as ms
 from metaspan._support import files, memory
@@ -138,8 +139,19 @@ def refused_runs(comm, folder):
         "copy": lambda: pickle.dumps(train()),
         "copy of the batch": lambda: pickle.dumps(batch),
         "root": lambda: train().gather(root=99),
+        "sparse and far": lambda: train_far(comm),
         "threads may differ": lambda: train(threads=1 + last, progress=not last),
     }  # fmt: skip
+
+
+def train_far(comm):
+    """Train on sparse sets for which one process would make copies by bands."""
+    d, width = 240_000, 40
+    lo, hi = ms.shard(d, comm)
+    X = [scipy.sparse.random_array((20, d), density=0.004, format="csr", rng=i) for i in range(2)]
+    y = [np.ones(20)] * 2
+    batch = ms.TaskBatch([task[:, lo:hi] for task in X], y, comm=comm)
+    ms.train(batch, "anil", width=width, rounds=2, **ON_DATA)
 
 
 def rank():

@@ -69,6 +69,7 @@ REFUSALS = {
     "copy": ("TypeError", r"a Result with a comm cannot be copied or pickled; .*"),
     "copy of the batch": ("TypeError", r"a TaskBatch with a comm cannot be copied or pickled; .*"),
     "root": ("ValueError", r"root must be at most 2; got 99"),
+    "sparse and far": ("", ""),
     "threads may differ": ("", ""),
 }
 

@@ -18,7 +18,7 @@ from ..tasks.batch import TaskBatch, bytes_to_read
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
 from .machine import WAKING, Machine
-from .ranks import cost_of_rank, exchange_bytes, exchange_seconds, of_widest_rank
+from .ranks import copy_bytes, cost_of_rank, exchange_bytes, exchange_seconds, of_widest_rank
 from .routes import bytes_of_trials, chosen_route, prices, takes_copies
 from .workload import Workload, losses_share, record_calls, workload_of
 
@@ -151,7 +151,9 @@ def on_data(config: TrainConfig, ranks: int = 1) -> Estimate:
         "route": bytes_of_trials(cost, at_once),
         "trace": _trace_bytes(config),
     }
-    if takes_copies(config, route):
+    if ranks > 1 and sizes.entries is not None:
+        parts["copies"] = copy_bytes(work, workload_of(config).sizes.d, ranks)
+    elif takes_copies(config, route):
         parts["copies"] = int(cost["copy_bytes"])
     if sizes.k_star:
         parts["B_star"] = 8 * sizes.d * sizes.k_star * (2 if drawn_data else 1)

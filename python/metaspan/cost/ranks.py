@@ -45,6 +45,14 @@ def cost_of_rank(whole: Workload, route: str, ranks: int) -> RouteCost:
     return cost
 
 
+def copy_bytes(work: Workload, d: int, ranks: int) -> int:
+    """Return the bytes of the copies of sparse sets by leaves, on the rank whose work is given."""
+    sizes, leaves = work.sizes, math.ceil(core.Shard.leaves(d) / ranks)
+    assert sizes.entries is not None
+    entry = sizes.number_bytes + 4  # a value and a column
+    return round(work.N * (sizes.entries * entry + 8 * leaves))
+
+
 def exchanged_numbers(work: Workload, route: str) -> float:
     """Return the most numbers that a rank sends in a round, without records of B."""
     sizes, method = work.sizes, core_method(work.method)

@@ -14,7 +14,6 @@ from ..config.engine_choice import has_route
 from ..methods import Method
 from ..tasks.batch import TaskBatch
 from .machine import Machine, Price
-from .ranks import of_widest_rank
 from .workload import Workload, work_of_batch, workload_of
 
 ROUTES = ("gram", "vector", "dual")
@@ -99,12 +98,11 @@ def takes_copies(config: TrainConfig, route: str | None) -> bool:
     """Return whether a run copies its sparse sets by bands: if copies pay off and fit in memory.
 
     The copies change no bit of the result, so the choice may depend on the memory that is available
-    now.
+    now. A run with a comm has copies by leaves instead.
     """
-    if route != "gram":
+    if route != "gram" or config.exchange is not None:
         return False
-    ranks = 1 if config.exchange is None else config.exchange.ranks
-    work, free = of_widest_rank(workload_of(config), ranks), memory.available_bytes()
+    work, free = workload_of(config), memory.available_bytes()
     cost, trials = work.cost("gram"), len(config.trials)
     B_bytes = work.sizes.d * work.sizes.k * work.sizes.B_number_bytes
     held = bytes_of_trials(cost, trials) + trials * cost["copies_of_B"] * B_bytes

@@ -61,9 +61,6 @@ def open_on(
     state = {name: part if takes_all else part[indices] for name, part in trials.parts.items()}
     if "A" in state:
         state["B"] = start["B"]
-    copies = takes_copies(config, trials.route)
-    if config.exchange is not None:
-        copies = all(config.exchange.share(copies))
     return core.Run.arrays(
         method=core_method(config.method, config.n_tasks),
         route="vector_float32" if config.accumulate == "float32" else trials.route,
@@ -74,7 +71,7 @@ def open_on(
         trials=trial_ids_of(config, indices),
         rounds=rounds_of(trials, indices),
         records=config.record,
-        copies=copies,
+        copies=takes_copies(config, trials.route),
         threads=config.threads,
         device=core_device(config.device),
     )
