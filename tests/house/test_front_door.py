@@ -18,20 +18,15 @@ def arguments(function):
     return list(inspect.signature(function).parameters.values())
 
 
-def shared(name):
-    """Arguments of `configure` that a function has too: an estimate has `ranks` for `comm`."""
-    return [p for p in arguments(configure) if name == "train" or p.name != "comm"]
-
-
 @pytest.mark.parametrize("name", CALLS)
 def test_signatures_are_one(name):
-    assert [p for p in arguments(CALLS[name][0]) if p.name != "ranks"] == shared(name)
+    assert [p for p in arguments(CALLS[name][0]) if p.name != "ranks"] == arguments(configure)
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_every_argument_is_passed_on(monkeypatch, name):
     function, module = CALLS[name]
-    given = {p.name: object() for p in shared(name) if p.name != "steps"}
+    given = {p.name: object() for p in arguments(configure) if p.name != "steps"}
     seen = {}
 
     def take(tasks, method, **others):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import DTypeLike
 
@@ -54,6 +54,7 @@ def estimate(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: bool | Callable[[int, int], object] = False,
     on_failure: str = "return",
+    comm: Any = None,
     ranks: int | None = None,
     **steps: float,
 ) -> Estimate:
@@ -69,12 +70,13 @@ def estimate(
         all tasks of the batch.
     pool, shared_samples, track_start, seed, trials, threads, device, dtype, record : object
         As in `train`.
-    record_every, stop, checkpoint, progress, on_failure, **steps : object
+    record_every, stop, checkpoint, progress, on_failure, comm, **steps : object
         As in `train`.
     ranks : int or None
-        Number of ranks of a communicator that share the run, see `train`. None: those of the
-        batch's communicator, or one. With several ranks, the estimate is that of the rank with the
-        most columns, and the time assumes the network of a common cluster.
+        Number of ranks of a communicator that share the run, see `train`. None: the ranks of
+        `comm` or of the batch's communicator, or one. A number needs no MPI, and no `comm`. With
+        several ranks, the estimate is that of the rank with the most columns, and the time assumes
+        the network of a common cluster.
 
     Returns
     -------
@@ -132,6 +134,7 @@ def estimate(
         checkpoint=checkpoint,
         progress=progress,
         on_failure=on_failure,
+        comm=comm,
         **steps,
     )
     return needs(config, ranks)
