@@ -46,8 +46,8 @@ def test_long_vectors_are_kept_of_one_task_at_a_time_and_of_a_block():
     maml = core_method(ms.MAML(inner_steps=2))
     vectors = 8 * d * (3 + 1 + 5 * block + 1)
     assert vector_bytes(maml, long, 1) == vectors
-    # Z of a task, and its parts for the pieces of d.
-    assert vector_bytes(ANIL, long, 1) == vectors + 8 * 4 * 3 * (1 + 13)
+    # Z of a task, and its parts for the 16 leaves of d.
+    assert vector_bytes(ANIL, long, 1) == vectors + 8 * 4 * 3 * (1 + 16)
 
 
 def test_large_sets_are_shared_by_the_threads():
