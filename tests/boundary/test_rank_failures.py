@@ -52,7 +52,7 @@ REFUSALS = {
     "device": ("ValueError", r"device must be 'cpu' for a run with comm; got 'cuda'"),
     "kind": ("ValueError", r"the type of tasks must be the same .* LinearTasks, .* TaskBatch"),
     "law": ("ValueError", r"tasks\.noise must be the same .* has 0\.1, and rank 2 has 1\.1"),
-    "ranks": ("ValueError", r"comm must have at most 1 ranks for d = 300, .* one leaf; got 3"),
+    "ranks": ("ValueError", r"comm must have at most 1 rank for d = 300, .* one leaf; got 3"),
     "heads": ("RuntimeError", r"rank 2 of 3: no heads today"),
     "memory": ("MemoryError", r"rank 2 of 3: B needs 7 bytes; 3 are available"),
     "disk": ("OSError", r"rank 0 of 3: no space is left"),

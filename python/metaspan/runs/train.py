@@ -281,7 +281,7 @@ def train(
         Communicator whose ranks share the run: each holds some of the d columns of X and the same
         rows of B, see `shard`. All ranks make the call with the same arguments, except for
         `threads`, `progress`, and arrays of columns. It needs the engine "arrays" on a batch, or
-        "sampled". None: the communicator of the batch, or one process. See Notes.
+        "sampled". None: the communicator of the batch, or one process. See docs/cluster.md.
     **steps : float
         Settings of a method given by name, such as ``alpha``, ``beta`` and ``inner_steps``.
 
@@ -331,7 +331,7 @@ def train(
 
     Every random number is a function of seed, trial, round, task, row and column. At a given
     instruction-set level, and with a given route, the bits of a run depend neither on the number of
-    threads nor on interruptions.
+    threads nor on interruptions, nor, with a `comm`, on the number of ranks: see docs/cluster.md.
 
     References
     ----------

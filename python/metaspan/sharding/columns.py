@@ -49,7 +49,8 @@ def shard(d: int, comm: Any) -> tuple[int, int]:
     The d columns are cut into leaves: one for d below some 4,000, two below some 8,000, at least
     four above, and at most 1024. The cut depends on d alone, and a rank holds whole leaves, so
     every sum over d is added in the same order for any number of ranks. Ranges begin at multiples
-    of 256. The function exchanges nothing.
+    of 256. The function exchanges nothing. The argument `shard` of `Study.run` is something else: a
+    part of the runs of a study.
     """
     checked = check.integer("d", d, 1, MOST_COLUMNS)
     usable = check_comm(comm)
@@ -64,7 +65,9 @@ def check_ranks(d: int, ranks: int, name: str = "comm") -> None:
     leaves = core.Shard.leaves(d)
     if ranks > leaves:
         what = "one leaf" if leaves == 1 else f"{leaves} leaves"
-        wanted = f"at most {leaves} ranks" if name == "comm" else f"at most {leaves}"
+        wanted = f"at most {leaves}"
+        if name == "comm":
+            wanted += " rank" if leaves == 1 else " ranks"
         verb = "have" if name == "comm" else "be"
         raise ValueError(
             f"{name} must {verb} {wanted} for d = {d}, which is cut into {what}; got {ranks}"

@@ -27,11 +27,13 @@ def check_comm(comm: object) -> Any:
     MPI = sys.modules.get("mpi4py.MPI")
     if MPI is not None and isinstance(comm, MPI.Intracomm) and comm != MPI.COMM_NULL:
         return comm
+    got = check.show(comm)
+    if MPI is not None and isinstance(comm, MPI.Intracomm):
+        got = "MPI.COMM_NULL, or a communicator that was freed"
     missing = importlib.util.find_spec("mpi4py") is None
     hint = " (mpi4py is not installed: pip install 'metaspan[mpi]')" if missing else ""
     raise TypeError(
-        "comm must be an intracommunicator of mpi4py, such as MPI.COMM_WORLD; got "
-        f"{check.show(comm)}{hint}"
+        f"comm must be an intracommunicator of mpi4py, such as MPI.COMM_WORLD; got {got}{hint}"
     )
 
 

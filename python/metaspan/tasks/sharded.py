@@ -65,7 +65,8 @@ def _check_widths(columns: Columns, widths: Sequence[int]) -> None:
                 raise ValueError(
                     f"X_in must have the columns of ms.shard(d, comm), where d = {columns.d} is "
                     f"the number of columns of all ranks: {expected} of them on rank {rank} of "
-                    f"{len(widths)}; got {width}"
+                    f"{len(widths)}; got {width}: pass X_in[..., lo:hi], where "
+                    "lo, hi = ms.shard(d, comm)"
                 )
 
 

@@ -71,7 +71,7 @@ def test_sums_have_the_bits_of_one_process(d, data):
 
 def test_more_ranks_than_leaves_are_refused():
     check_ranks(300, 1)
-    with pytest.raises(ValueError, match=r"^comm must have at most 1 ranks for d = 300, .*; got 2"):
+    with pytest.raises(ValueError, match=r"^comm must have at most 1 rank for d = 300, .*; got 2"):
         check_ranks(300, 2)
     with pytest.raises(ValueError, match=r"^ranks must be at most \d+ for d = 100000, .*; got 99"):
         check_ranks(100_000, 99, "ranks")
