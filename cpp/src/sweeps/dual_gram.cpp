@@ -226,7 +226,7 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
   const Shard::Pieces leaves = shard.leaves();
   const auto add_leaf = [&](Index leaf, Mat& G) {
     if (tasks.is_sparse()) {
-      const Rows<XScalar> in_leaf(tasks_in_leaf(tasks, leaf));
+      const Rows<XScalar> in_leaf(tasks_in_leaf(tasks, {tasks.size()}, leaf));
       return add_sparse_products(in_leaf, leaves.size(leaf), pairs, threads, cancel, G);
     }
     add_dense_products(tasks, rows, blocks, pairs, leaves.begin(leaf), leaves.begin(leaf + 1),

@@ -59,11 +59,14 @@ LeafCopies<Scalar> copy_by_leaves(TaskSet<Scalar>& tasks) {
 }
 
 template <class Scalar>
-TaskSet<Scalar> tasks_in_leaf(const TaskSet<Scalar>& tasks, Index leaf) {
+TaskSet<Scalar> tasks_in_leaf(const TaskSet<Scalar>& tasks, const TaskSelection& taken,
+                              Index leaf) {
   TaskSet<Scalar> part;
   part.d = tasks.in(0).leaves->size(leaf);
-  for (const auto& set : tasks.inner) part.inner.push_back(set.in_leaf(leaf));
-  for (const auto& set : tasks.outer) part.outer.push_back(set.in_leaf(leaf));
+  for (Index i = 0; i < taken.n; ++i) {
+    part.inner.push_back(tasks.in(taken[i]).in_leaf(leaf));
+    if (!tasks.outer.empty()) part.outer.push_back(tasks.out(taken[i]).in_leaf(leaf));
+  }
   return part;
 }
 

@@ -268,9 +268,9 @@ void shared_sparse_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& task
   const auto sweep = [&](auto&& self, Index first, Index count, std::vector<TaskProducts>& sum) {
     sum.resize(std::max(sum.size(), n));
     if (count == 1) {
-      const TaskSet<XScalar> part = tasks_in_leaf(tasks, first);
+      const TaskSet<XScalar> part = tasks_in_leaf(tasks, taken, first);
       const BScalar* rows = B + tasks.in(0).leaves->begin(first) * k;
-      return sparse_first_sweep(rows, k, part, taken, needed, threads, cancel, sum);
+      return sparse_first_sweep(rows, k, part, {taken.n}, needed, threads, cancel, sum);
     }
     std::vector<TaskProducts> right;
     self(self, first, count / 2, sum);

@@ -18,9 +18,9 @@ using LeafCopies = std::vector<std::unique_ptr<const LeafRows<Scalar>>>;
 template <class Scalar>
 LeafCopies<Scalar> copy_by_leaves(TaskSet<Scalar>& tasks);
 
-/// Returns the tasks in the columns of a leaf.
+/// Returns the taken tasks, in their order, in the columns of a leaf.
 template <class Scalar>
-TaskSet<Scalar> tasks_in_leaf(const TaskSet<Scalar>& tasks, Index leaf);
+TaskSet<Scalar> tasks_in_leaf(const TaskSet<Scalar>& tasks, const TaskSelection& taken, Index leaf);
 
 /// Computes X u for the columns of each leaf of a set that has a copy. Threads divide the leaves.
 template <class Scalar>
