@@ -30,7 +30,6 @@ MANY = TASKS.sample(20, 2, 2)
 RUN = {f.name: f.metadata["default"] for f in fields(ms.TrainConfig) if f.metadata}
 RUN |= {"rounds": 4, "n": 3, "trials": 2, "threads": 1, "stop": None}
 RUN |= {"record": ("dist", "loss_out")}
-ALONE = {name: value for name, value in RUN.items() if name != "comm"}
 RESULT = ms.train(TASKS, "anil", **RUN)
 LAYER = ms.train(TASKS, "linear-attention", **RUN)
 SAMPLES_RESULT = ms.train(TASKS, "fo-anil", **{**RUN, "m_in": 3, "m_out": 3})
@@ -266,7 +265,7 @@ CALLS = {
     ),
     "estimate": Call(
         ms.estimate,
-        {"tasks": TASKS, "method": ms.ANIL(), **ALONE, "ranks": 1},
+        {"tasks": TASKS, "method": ms.ANIL(), **RUN, "ranks": 1},
         ms.Estimate,
         words=("B0", "w0", "init"),
     ),
@@ -302,7 +301,15 @@ CALLS = {
     "Pooled": Call(ms.Pooled, {"ridge": 0.1, **SPECTRAL}, ms.Pooled),
     "fit": Call(
         ms.fit,
-        {"tasks": TASKS, "estimator": ms.AltGDmin(), "n": 4, "m": 5, "width": K, **FIT},
+        {
+            "tasks": TASKS,
+            "estimator": ms.AltGDmin(),
+            "n": 4,
+            "m": 5,
+            "width": K,
+            **FIT,
+            "comm": None,
+        },
         ms.Result,
         costly=SIZES,
         words=("what heads\\(\\)",),
@@ -311,7 +318,7 @@ CALLS = {
         ms.fit,
         {
             **{"tasks": BATCH, "estimator": "altgdmin", "n": None, "m": None, "width": K, **FIT},
-            **{"engine": "arrays", "record": "objective", "beta": 0.1},
+            **{"engine": "arrays", "record": "objective", "beta": 0.1, "comm": None},
         },
         ms.Result,
         costly=SIZES,

@@ -8,6 +8,7 @@ import pytest
 from estimator_cases import CountingSamples, Recorder, sine, tasks
 from matching import assert_one_sentence
 from metaspan.estimators.alternating import POWER_STEPS, AltMin, AltMinGD
+from metaspan.estimators.space import EstimateError
 from reference.estimator_samples import DenseSamples
 from reference.estimators_iterative import (
     alternating_round,
@@ -178,7 +179,7 @@ def test_a_task_of_one_sample_needs_another_start(rng, estimator):
     X, y, _ = tasks(rng, d=6, k=2, n=8, m=[1, *[6] * 7], noise=0.3)
     samples = DenseSamples(X, y)
     assert_one_sentence(
-        lambda: estimator.estimate(samples, 2, Recorder()), ValueError, ["'duchi'", "'moments'"]
+        lambda: estimator.estimate(samples, 2, Recorder()), EstimateError, ["'duchi'", "'moments'"]
     )
     replace(estimator, start="moments").estimate(samples, 2, Recorder(3))
 
