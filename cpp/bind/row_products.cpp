@@ -101,13 +101,13 @@ py::object batch_fit_heads(const Batch& data, const py::array& B, const Array& y
 
 /// Returns sum_i scales_i X_i^T X_i P v_i v_i^T, (d, k), for dense tasks.
 Array batch_curvature(const Batch& data, const py::array& P, const Array& heads,
-                      const Array& scales, int threads) {
+                      const Array& scales, bool intercepts, int threads) {
   return data.visit([&](auto, const auto& tasks) {
     const double* p = doubles_of(P, tasks.d);
     const Index k = P.shape(1), n = tasks.size();
     require(heads.size() == n * k && scales.size() == n, "heads must be (n, k) and scales (n,)");
     return filled(tasks.d, k, [&](double* out, Cancel* cancel) {
-      combine_curvature(tasks, p, k, heads.data(), scales.data(), out, threads, cancel);
+      combine_curvature(tasks, p, k, heads.data(), scales.data(), intercepts, out, threads, cancel);
     });
   });
 }
@@ -222,7 +222,7 @@ void bind_row_products(py::module_& module) {
   module.def("batch_fit_heads", &batch_fit_heads, py::arg("data"), py::arg("B"), py::arg("y"),
              py::arg("shares"), py::arg("intercepts"), py::arg("threads"));
   module.def("batch_curvature", &batch_curvature, py::arg("data"), py::arg("P"), py::arg("heads"),
-             py::arg("scales"), py::arg("threads"));
+             py::arg("scales"), py::arg("intercepts"), py::arg("threads"));
   module.def("batch_grams", &batch_grams, py::arg("data"), py::arg("first"), py::arg("end"),
              py::arg("threads"));
   py::class_<MadeSamples>(module, "MadeSamples")

@@ -470,7 +470,9 @@ def batch_fit_heads(
     sum_i shares_i ||y_i - c_i - X_i B v_i||^2 / 2 at the best c_i.
     """
 
-def batch_curvature(data: Batch, P: F64, heads: F64, scales: F64, threads: int) -> F64:
+def batch_curvature(
+    data: Batch, P: F64, heads: F64, scales: F64, intercepts: bool, threads: int
+) -> F64:
     """Compute sum_i scales_i X_i^T X_i P v_i v_i^T, (d, k), for heads v (n, k) and dense X."""
 
 def batch_grams(data: Batch, first: int, end: int, threads: int) -> list[F64]:

@@ -62,7 +62,8 @@ def products(data, part, d, shard=None, threads=1):
         "heads": fitted[1],
         "loss": np.array([fitted[2], with_intercepts[2]]),
         "INTERCEPTS": with_intercepts[0],
-        "CURVATURE": core.batch_curvature(batch(), own_B, heads, weights, threads),
+        "CURVATURE": core.batch_curvature(batch(), own_B, heads, weights, False, threads),
+        "CENTRED": core.batch_curvature(batch(), own_B, heads, weights, True, threads),
         "grams": np.concatenate([K.ravel() for K in core.batch_grams(batch(), 0, n, threads)]),
     }
 

@@ -374,11 +374,25 @@ void combine_outer_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index
   transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
 
-/// Computes sum_i scales_i X_i^T X_i P v_i v_i^T block by block. Both products with X have a single
+/// Subtracts from the numbers c, one for each row of the taken tasks, the mean of their task.
+template <class XScalar>
+void centre(const TaskSet<XScalar>& tasks, const TaskSelection& taken, double* c) {
+  for (Index i = 0; i < taken.n; ++i) {
+    const Index m = tasks.in(taken[i]).m + more_rows(tasks, taken[i]);
+    double sum = 0;
+    for (Index row = 0; row < m; ++row) sum += c[row];
+    for (Index row = 0; row < m; ++row) c[row] -= sum / static_cast<double>(m);
+    c += m;
+  }
+}
+
+/// Computes sum_i scales_i X_i^T X_i P v_i v_i^T block by block; with intercepts, the rows of X_i are
+/// less their mean, for which it suffices to centre X_i P v_i. Both products with X have a single
 /// column per task, so the cost is that of one fused pass with one column, and 4 n d k operations.
 template <class XScalar>
 void combine_curvature(const TaskSet<XScalar>& tasks, const double* P, Index k, const double* heads,
-                       const double* scales, double* out, int threads, Cancel* cancel) {
+                       const double* scales, bool intercepts, double* out, int threads,
+                       Cancel* cancel) {
   require(!tasks.is_sparse(), "products along heads need dense tasks");
   const Shard shard = tasks.shard();
   cancel = pollable(shard, cancel);
@@ -391,6 +405,7 @@ void combine_curvature(const TaskSet<XScalar>& tasks, const double* P, Index k, 
                     c.resize(static_cast<std::size_t>(RowGroups(held, taken).rows));
                     directional_features(held, taken, shard, P_t.data(), k, v, scales + block.first,
                                          D, c.data(), threads, cancel);
+                    if (intercepts) centre(held, taken, c.data());
                     combine_outer(held, taken, c.data(), v, k, sums.data(), threads, cancel);
                   });
   transpose_rows(sums.data(), tasks.d, k, out, threads);

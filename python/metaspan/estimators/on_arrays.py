@@ -80,13 +80,21 @@ class ArraySamples:
             product = core.batch_combine_forms(
                 self._data(), B, transform.scales, transform.left, transform.right, self.threads
             )
-        elif isinstance(transform, Curvature) and not self._batch.is_sparse:
-            product = core.batch_curvature(
-                self._data(), B, transform.heads, transform.shares, self.threads
-            )
+        elif isinstance(transform, Curvature):
+            product = self.curvature(B, transform, intercepts=False)
         elif isinstance(transform, HeadFit) and np.diff(self.offsets).min() >= B.shape[1]:
             product = self.fit_heads(B, transform, intercepts=False)
         return product
+
+    def curvature(self, P: F64, of: Curvature, *, intercepts: bool) -> F64 | None:
+        """Return the second derivative `of` at P (dim, k); None for sparse features.
+
+        With intercepts, it is that of the loss of `fit_heads` with intercepts.
+        """
+        if self._batch.is_sparse:
+            return None
+        P, scales = contiguous(P), of.shares
+        return core.batch_curvature(self._data(), P, of.heads, scales, intercepts, self.threads)
 
     def fit_heads(self, B: F64, fit: HeadFit, *, intercepts: bool) -> F64 | None:
         """Return the gradient of `HeadFit` at B (dim, k), and leave heads and loss in `fit`.

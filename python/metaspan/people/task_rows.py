@@ -23,7 +23,7 @@ from ..estimators.samples import (
     task_sums,
 )
 from ..estimators.subset import take_tasks
-from ..estimators.transforms import HeadFit, RowForms
+from ..estimators.transforms import Curvature, HeadFit, RowForms
 from ..tasks.batch import TaskBatch
 
 _ENTRIES = 1 << 18  # entries of tasks that are transformed at a time
@@ -244,14 +244,17 @@ class Contrasts:
     def _combine_in_core(self, B: F64, transform: Transform) -> F64 | None:
         """Return ``X^T transform(X B)`` if the core can compute the transform on rows, else None.
 
-        Least-squares heads on contrasts are those with an intercept. The reflections turn the
-        diagonal of `RowForms` into a diagonal and two terms of rank 1.
+        Least-squares heads on contrasts are those with an intercept, and so is the curvature of
+        their loss. The reflections turn the diagonal of `RowForms` into a diagonal and two terms
+        of rank 1.
         """
         samples = self._samples
         if not isinstance(samples, ArraySamples):
             return None
         if isinstance(transform, HeadFit) and np.diff(self.offsets).min() >= B.shape[1]:
             return samples.fit_heads(B, transform, intercepts=True)
+        if isinstance(transform, Curvature):
+            return samples.curvature(B, transform, intercepts=True)
         if not isinstance(transform, RowForms):
             return None
         scales = np.zeros(len(self._kept))

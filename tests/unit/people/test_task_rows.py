@@ -6,6 +6,7 @@ import scipy.sparse
 
 from estimator_draws import Rows
 from metaspan.estimators.on_arrays import ArraySamples
+from metaspan.estimators.transforms import Curvature
 from metaspan.people.task_rows import Contrasts, SharedRows, TaskRows, multiply
 from reference import people
 
@@ -107,6 +108,19 @@ def test_contrasts_of_consecutive_rows_are_those_of_shared_rows(rng, storage):
         [(H @ values)[1:] for H, values in zip(mirrors, y, strict=True)],
         rng,
     )
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_curvature_of_contrasts_is_that_of_centred_rows(rng, storage):
+    tasks = ([0, 1, 2], [3, 4, 5, 6], [7, 8], [9, 10])
+    table, X = table_of(rng, tasks, storage)
+    samples = Contrasts(table.open(0, 1))
+    P, heads = rng.standard_normal((D, 3)), rng.standard_normal((len(tasks), 3))
+    shares, expected = rng.uniform(1, 2, len(tasks)), np.zeros((D, 3))
+    for rows, v, share in zip(tasks, heads, shares, strict=True):
+        off = X[rows] - X[rows].mean(axis=0)
+        expected += share * np.outer(off.T @ (off @ P @ v), v)
+    close(samples.combine_features(P, Curvature(samples, heads, shares)), expected, 1e-11)
 
 
 def test_contrasts_ignore_intercepts(rng):

@@ -70,14 +70,15 @@ void combine_outer_of_rows(const TaskSet<XScalar>& tasks,
                            int threads, Cancel* cancel);
 
 /// Computes sum_i scales_i X_i^T X_i P v_i v_i^T for dense tasks, the second derivative of the loss
-/// in B at the heads v_i, applied to P.
+/// in B at the heads v_i, applied to P. With intercepts, X_i is less the mean of its rows.
 template <class XScalar>
 void combine_curvature(const TaskSet<XScalar>& tasks,
                        const double* P,  // (d, k)
                        Index k,
                        const double* heads,   // (n, k)
                        const double* scales,  // (n,)
-                       double* out,           // (d, k) out
+                       bool intercepts,
+                       double* out,  // (d, k) out
                        int threads, Cancel* cancel);
 
 /// Computes the Gram matrices X_i X_i^T, (m_i, m_i), of the tasks [first, first + count).
