@@ -15,8 +15,9 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from bench.floors import Size
 
 MEMORY, NETWORK = 200e9, 12.5e9  # bytes per second of a node, in one direction
 LATENCY, CALL = 2e-6, 10e-6  # seconds of a message, and of a call of Python
@@ -28,20 +29,9 @@ PAGE = Path("docs/cluster.md")
 START, END = "<!-- model: written by bench.cluster_model -->", "<!-- end of the model -->"
 
 
-@dataclass(frozen=True)
-class Size:
-    """The sizes of a round on float64 arrays."""
-
-    d: int
-    k: int
-    n: int
-    m_in: int
-    m_out: int
-
-    @property
-    def sweep(self) -> float:
-        """Seconds of all sweeps of a round on one node."""
-        return READS * 8 * self.n * (self.m_in + self.m_out) * self.d / MEMORY
+def sweep(size: Size) -> float:
+    """Return the seconds of all sweeps of a round on one node, with float64 arrays."""
+    return READS * 8 * size.n * (size.m_in + size.m_out) * size.d / MEMORY
 
 
 def exchange(numbers: float, ranks: int) -> float:
@@ -79,8 +69,8 @@ def table() -> str:
         size = Size(d, 10, 20, 50, 50)
         for name, exchanges in (("MAML, Gram route", gram), ("FO-ANIL, vector route", vector)):
             for ranks in RANKS:
-                sweeps, sent = size.sweep / ranks, exchanges(size, ranks)
-                speed = size.sweep / (sweeps + sent)
+                sweeps, sent = sweep(size) / ranks, exchanges(size, ranks)
+                speed = sweep(size) / (sweeps + sent)
                 cells = [name, f"10^{round(math.log10(d))}", f"{ranks:,}"]
                 cells += [f"{sweeps:.2g}", f"{sent:.2g}", f"{speed:.3g}"]
                 lines.append(f"| {' | '.join(cells)} |")
