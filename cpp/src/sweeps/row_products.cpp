@@ -386,9 +386,10 @@ void centre(const TaskSet<XScalar>& tasks, const TaskSelection& taken, double* c
   }
 }
 
-/// Computes sum_i scales_i X_i^T X_i P v_i v_i^T block by block; with intercepts, the rows of X_i are
-/// less their mean, for which it suffices to centre X_i P v_i. Both products with X have a single
-/// column per task, so the cost is that of one fused pass with one column, and 4 n d k operations.
+/// Computes sum_i scales_i X_i^T X_i P v_i v_i^T block by block; with intercepts, the rows of X_i
+/// are less their mean, for which it suffices to centre X_i P v_i. Both products with X have a
+/// single column per task, so the cost is that of one fused pass with one column, and 4 n d k
+/// operations.
 template <class XScalar>
 void combine_curvature(const TaskSet<XScalar>& tasks, const double* P, Index k, const double* heads,
                        const double* scales, bool intercepts, double* out, int threads,

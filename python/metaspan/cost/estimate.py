@@ -159,12 +159,12 @@ def on_data(config: TrainConfig, ranks: int = 1) -> Estimate:
         parts["B_star"] = 8 * sizes.d * sizes.k_star * (2 if drawn_data else 1)
     # Memory to measure B, or to copy B from the core; memory that the route has freed is used
     # first.
-    exchange = max(_measuring_bytes(work), at_once * B)
+    exchange = max(_measuring_bytes(work, route), at_once * B)
     parts["exchange"] = max(exchange - int(cost["released_bytes"]), 0)
     if isinstance(config.tasks, TaskBatch):
         parts["reading"] = bytes_to_read(config.tasks, B)
     if ranks > 1:
-        parts["messages"] = exchange_bytes(work, route, ranks)
+        parts["messages"] = exchange_bytes(work, route, ranks, workload_of(config).sizes.d)
     if drawn_data:
         parts["pool"] = work.N * (sizes.d + 1) * sizes.number_bytes
         if config.drawn_tasks.spread:  # xi is copied once and freed before the first round
@@ -220,7 +220,7 @@ def sampled(config: TrainConfig, ranks: int = 1) -> Estimate:
         "trace": _trace_bytes(config),
     }
     if ranks > 1:
-        parts["messages"] = exchange_bytes(work, "vector", ranks)
+        parts["messages"] = exchange_bytes(work, "vector", ranks, whole.d)
     return Estimate(
         engine=config.engine,
         route=None,
@@ -285,10 +285,14 @@ def _measuring_seconds(work: Workload, share: float, machine: Machine) -> float:
     return machine.staged(stages) + sizes.record_calls * machine.threads * machine.kernel
 
 
-def _measuring_bytes(work: Workload) -> int:
-    """Return the bytes to measure B at full size, or 0 for a run that does not measure it."""
+def _measuring_bytes(work: Workload, route: str = "vector") -> int:
+    """Return the bytes to measure B at full size, or 0 for a run that does not measure it.
+
+    The dual route finds the basis of (24) once, with twice as many arrays of the size of B.
+    """
     sizes = work.sizes
-    return int(core.measured_bytes(sizes.d, sizes.k)) if sizes.geometry else 0
+    arrays = core.measured_bytes(sizes.d, sizes.k) if sizes.geometry else 0
+    return int(arrays) * (2 if route == "dual" else 1)
 
 
 def _bytes_of_B(config: TrainConfig, work: Workload) -> int:

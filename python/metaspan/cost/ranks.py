@@ -16,7 +16,6 @@ from .workload import Workload
 
 LATENCY = 5e-6  # seconds of a message: assumed
 BANDWIDTH = 5e9  # bytes per second that a rank sends: assumed
-COPIES = 3  # of the numbers of an exchange: sums of the nodes of a rank, of all ranks, and totals
 
 
 def of_widest_rank(work: Workload, ranks: int) -> Workload:
@@ -74,9 +73,29 @@ def exchange_seconds(work: Workload, route: str, ranks: int) -> float:
     return LATENCY * messages + 2 * 8 * exchanged_numbers(work, route) / BANDWIDTH
 
 
-def exchange_bytes(work: Workload, route: str, ranks: int) -> int:
-    """Return the bytes that a rank needs for exchanges."""
+def exchange_bytes(work: Workload, route: str, ranks: int, d: int) -> int:
+    """Return the bytes that a rank needs for exchanges of sums over d columns.
+
+    It holds its sums, one for each of its branches of the tree, twice, its part of the sums of all
+    ranks, and the result. On the dual route it adds the leaves of a branch beforehand, with one
+    further matrix for each level.
+    """
     if ranks == 1:
         return 0
     numbers = work.N**2 if route == "dual" else exchanged_numbers(work, route)
-    return round(COPIES * 8 * numbers)
+    leaves = core.Shard.leaves(d)
+    branches = [_branches(r * leaves // ranks, (r + 1) * leaves // ranks) for r in range(ranks)]
+    held = 2 * max(branches) + sum(branches) / ranks + 1
+    levels = math.log2(leaves / ranks) if route == "dual" else 0
+    return round(8 * numbers * (held + levels))
+
+
+def _branches(first: int, end: int) -> int:
+    """Return the number of branches of the tree that make up the leaves first, ..., end - 1."""
+    count = 0
+    while first < end:
+        size = 1
+        while first % (2 * size) == 0 and first + 2 * size <= end:
+            size *= 2
+        first, count = first + size, count + 1
+    return count
