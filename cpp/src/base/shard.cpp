@@ -7,9 +7,9 @@
 namespace metaspan {
 namespace {
 
-// d columns have at least kFewLeaves leaves if these have kShortLeaf columns, and more if these
-// have kLongLeaf columns: short leaves let few processes share a small d, and long leaves let a
-// sweep spend its time within pieces.
+// The columns are cut into up to 2^kFewLevels leaves of at least kShortLeaf columns, and into more,
+// up to 2^kMostLevels, if these have at least kLongLeaf columns: short leaves let few processes
+// share a small d, and long leaves let a sweep spend its time within pieces.
 constexpr int kFewLevels = 2, kMostLevels = 10;
 constexpr Index kShortLeaf = 2048, kLongLeaf = 4096;
 
@@ -152,7 +152,7 @@ void Shard::sum_nodes(Index count, const double* sums, double* out) const {
     std::vector<double> blocks = gather_nodes(count, sums);
     return add_all(blocks, count, out);
   }
-  // Process r adds numbers [edges[r], edges[r + 1]) of the nodes.
+  // Process r adds numbers [at(r), at(r + 1)) of the nodes.
   const auto at = [&](Index r) { return count * r / ranks_; };
   const Index nodes_here = nodes_of_[static_cast<std::size_t>(rank_)];
   const Index begin = at(rank_), here = at(rank_ + 1) - begin;
