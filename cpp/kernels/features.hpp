@@ -2,6 +2,10 @@
 // serial, take pointers and shapes, and allocate no memory.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
 #include "panel.hpp"
 #include "sweep.hpp"
 
@@ -9,9 +13,16 @@ namespace metaspan::kernels {
 
 namespace detail {
 
-/// Columns of B that are multiplied together.
-constexpr int kMostColumns = kLaneBytes == 64 ? 14 : 7;
-constexpr std::ptrdiff_t kFeatureChunk = 256;  // columns of X whose part of B fits an L1 cache
+constexpr int kMostColumns = 7;  // of B that are multiplied together
+/// A tile holds part of B. A near tile has at most kNearTile numbers and kNearColumns columns of X,
+/// so that an L1 cache holds both; a far tile has at most kFarTile numbers, for an L2 cache. With a
+/// far tile the sums are longer, which pays where every register of B is multiplied by at least
+/// four rows, as with AVX-512, and where at least kRowsOfFarTile rows use the tile.
+constexpr std::ptrdiff_t kNearTile = 2560, kNearColumns = 256;
+constexpr std::ptrdiff_t kFarTile = 1 << 14, kRowsOfFarTile = 12;
+
+template <int value>
+using Constant = std::integral_constant<int, value>;
 
 /// Returns how many rows of X are multiplied together with `Columns` columns of B. The number is
 /// chosen so that the sums leave a few registers free for X and B.
@@ -22,8 +33,8 @@ constexpr int rows_together() {
   return rows < 1 ? 1 : rows < kRows ? rows : kRows;
 }
 
-/// Copies a chunk of B^T to `tile`. For each group of kLane columns of X, the tile has the
-/// registers of all columns of B side by side and aligned. Zeros fill the last register.
+/// Copies `Columns` rows of a chunk of B^T to `tile`. For each group of kLane columns of X, the
+/// tile has the registers of these rows side by side and aligned. Zeros fill the last register.
 template <int Columns>
 inline void pack(std::ptrdiff_t columns, const double* B_t, std::ptrdiff_t b_stride, double* tile) {
   for (int j = 0; j < Columns; ++j) {
@@ -36,29 +47,39 @@ inline void pack(std::ptrdiff_t columns, const double* B_t, std::ptrdiff_t b_str
   }
 }
 
+/// What to prefetch while some rows of X are multiplied: the numbers that are `places` behind those
+/// being multiplied, for one register of columns in `every`, beginning with register `first`.
+struct Ahead {
+  std::ptrdiff_t places = 0, first = -1, every = 1;  // a negative `first`: nothing
+};
+
 /// Computes sums += X B for `Rows` rows of X and `Columns` columns of B. Every element of the
 /// result has a register of sums, to which the products of kLane columns of X are added at a time.
 /// A register of X is used for all columns of B, and a register of B for all rows of X. Every
-/// element of a register has work, whatever the number of columns of B. If `ahead` is not 0, the
-/// numbers `ahead` places behind those of X are prefetched, evenly during the arithmetic: they are
-/// the next to be multiplied.
+/// element of a register has work, whatever the number of columns of B. Rows are prefetched evenly
+/// during the arithmetic, and into the L2 cache, since the L1 cache has no room for them beside the
+/// tile.
 template <int Rows, int Columns, class Scalar>
 inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                          const double* tile,  // (columns / kLane, Columns, kLane)
-                         std::ptrdiff_t ahead, double* sums, std::ptrdiff_t sums_stride) {
+                         Ahead ahead, double* sums, std::ptrdiff_t sums_stride) {
   Lane sum[Rows][Columns];
   for (int r = 0; r < Rows; ++r) {
     for (int j = 0; j < Columns; ++j) sum[r][j] = load(sums + r * sums_stride + j * kLane);
   }
-  std::ptrdiff_t c = 0;
-  for (; c + kLane <= columns; c += kLane) {
+  std::ptrdiff_t c = 0, wait = ahead.first;
+  for (; c + kLane <= columns; c += kLane, --wait) {
     Lane x[Rows];
-    for (int r = 0; r < Rows; ++r) {
-      x[r] = load_wide(X + r * stride + c);
-      if (ahead != 0) __builtin_prefetch(X + r * stride + c + ahead, 0, 3);
+    for (int r = 0; r < Rows; ++r) x[r] = load_wide(X + r * stride + c);
+    if (wait == 0) {
+      for (int r = 0; r < Rows; ++r) {
+        __builtin_prefetch(X + r * stride + c + ahead.places, 0, 2);
+      }
+      wait = ahead.every;
     }
     for (int j = 0; j < Columns; ++j) {
-      const Lane b = load(tile + c * Columns + j * kLane);
+      Lane b = load(tile + c * Columns + j * kLane);
+      if constexpr (kLaneBytes == 64) hold(b);
       for (int r = 0; r < Rows; ++r) sum[r][j] += x[r] * b;
     }
   }
@@ -77,44 +98,75 @@ inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t
 }
 
 /// Computes sums += X B for any number of rows, `Rows` at a time. The remaining rows are processed
-/// `Rows` / 2 at a time, and so on down to single rows. No sum depends on how rows are grouped. If
-/// `next` is not null, the numbers that follow are prefetched: the same columns of the next rows
-/// and, after the last rows, `next`.
+/// `Rows` / 2 at a time, and so on down to single rows. No sum depends on how rows are grouped.
 template <int Rows, int Columns, class Scalar>
 inline void add_features_of_rows(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scalar* X,
-                                 std::ptrdiff_t stride, const double* tile, const Scalar* next,
+                                 std::ptrdiff_t stride, const double* tile, Ahead ahead,
                                  double* sums, std::ptrdiff_t sums_stride) {
   std::ptrdiff_t i = 0;
   for (; i + Rows <= rows; i += Rows) {
-    const Scalar* at = X + i * stride;
-    std::ptrdiff_t ahead = 0;
-    if (next != nullptr) ahead = i + 2 * Rows <= rows ? Rows * stride : next - at;
-    add_features<Rows, Columns>(columns, at, stride, tile, ahead, sums + i * sums_stride,
-                                sums_stride);
+    add_features<Rows, Columns>(columns, X + i * stride, stride, tile, ahead,
+                                sums + i * sums_stride, sums_stride);
   }
   if constexpr (Rows > 1) {
     if (i == rows) return;
-    add_features_of_rows<Rows / 2, Columns>(rows - i, columns, X + i * stride, stride, tile, next,
+    add_features_of_rows<Rows / 2, Columns>(rows - i, columns, X + i * stride, stride, tile, {},
                                             sums + i * sums_stride, sums_stride);
   }
 }
 
-/// Computes sums += X B for a chunk of columns of X and a strip of `count` columns of B, 1 <= count
-/// <= Columns.
-template <int Columns, class Scalar>
-inline void add_strip(std::ptrdiff_t count, std::ptrdiff_t rows, std::ptrdiff_t columns,
-                      const Scalar* X, std::ptrdiff_t stride, const double* B_t,
-                      std::ptrdiff_t b_stride, const Scalar* next, double* sums,
-                      std::ptrdiff_t sums_stride) {
-  if (count == Columns) {
-    alignas(kLaneBytes) double tile[kFeatureChunk * Columns];
-    pack<Columns>(columns, B_t, b_stride, tile);
-    return add_features_of_rows<rows_together<Columns>(), Columns>(rows, columns, X, stride, tile,
-                                                                   next, sums, sums_stride);
+/// Returns how many columns of X are multiplied at a time, a multiple of kLane.
+constexpr std::ptrdiff_t columns_at_once(std::ptrdiff_t rows, std::ptrdiff_t k) {
+  const bool far = kLaneBytes == 64 && rows >= kRowsOfFarTile;
+  const std::ptrdiff_t columns = (far ? kFarTile : kNearTile) / k;
+  return std::clamp<std::ptrdiff_t>(columns / kLane * kLane, 8 * kLane,
+                                    far ? kFarTile : kNearColumns);
+}
+
+/// Computes sums += X B for a chunk of columns of X. The columns of B are divided into `strips`
+/// strips of `Widest` columns or one less. A few rows of X at a time are multiplied by all strips,
+/// while the same columns of the next rows are prefetched or, after the last rows, `next`. The
+/// strips share the work of prefetching.
+template <int Widest, class Scalar>
+inline void add_chunk(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t k,
+                      std::ptrdiff_t strips, const Scalar* X, std::ptrdiff_t stride,
+                      const double* B_t, std::ptrdiff_t b_stride, const Scalar* next,
+                      double* tile,    // (k, columns rounded up to registers) scratch
+                      double* sums) {  // (rows, k, kLane)
+  constexpr int kTogether = rows_together<Widest>();
+  constexpr int kNarrow = Widest > 1 ? Widest - 1 : 1;
+  const std::ptrdiff_t padded = (columns + kLane - 1) / kLane * kLane;
+  const auto each_strip = [&](auto&& wide, auto&& narrow) {
+    for (std::ptrdiff_t strip = 0; strip < strips; ++strip) {
+      const std::ptrdiff_t first = strip * k / strips, width = (strip + 1) * k / strips - first;
+      width == Widest ? wide(first, strip) : narrow(first, strip);
+    }
+  };
+  const auto pack_strip = [&](auto width) {
+    return [&](std::ptrdiff_t first, std::ptrdiff_t) {
+      pack<width>(columns, B_t + first * b_stride, b_stride, tile + first * padded);
+    };
+  };
+  each_strip(pack_strip(Constant<Widest>{}), pack_strip(Constant<kNarrow>{}));
+  for (std::ptrdiff_t i = 0; i < rows; i += kTogether) {
+    const Scalar* at = X + i * stride;
+    const std::ptrdiff_t places = i + 2 * kTogether <= rows ? kTogether * stride : next - at;
+    const auto multiply = [&](auto width) {
+      return [&](std::ptrdiff_t first, std::ptrdiff_t strip) {
+        add_features_of_rows<kTogether, width>(
+            rows - i < kTogether ? rows - i : kTogether, columns, at, stride, tile + first * padded,
+            {places, strip, strips}, sums + (i * k + first) * kLane, k * kLane);
+      };
+    };
+    each_strip(multiply(Constant<Widest>{}), multiply(Constant<kNarrow>{}));
   }
-  if constexpr (Columns > 1) {
-    add_strip<Columns - 1>(count, rows, columns, X, stride, B_t, b_stride, next, sums, sums_stride);
-  }
+}
+
+/// Calls body(Constant<count>) for 1 <= count <= Most.
+template <int Most, class Body>
+inline void with_constant(std::ptrdiff_t count, Body&& body) {
+  if (count == Most) return body(Constant<Most>{});
+  if constexpr (Most > 1) with_constant<Most - 1>(count, body);
 }
 
 /// Adds the elements of each of `count` registers in order. A square of registers is transposed, so
@@ -134,32 +186,37 @@ inline void add_elements(std::ptrdiff_t count, const double* registers, double* 
 
 }  // namespace detail
 
+/// Doubles of scratch memory that sweep_features() needs: a tile, the sums, and room to align them.
+constexpr std::ptrdiff_t features_scratch(std::ptrdiff_t rows, std::ptrdiff_t k) {
+  return detail::columns_at_once(rows, k) * k + rows * k * kLane + kLane;
+}
+
 /// Computes Z = X B from B^T. X is read in chunks of so few columns that the part of B for a chunk
-/// stays in the L1 cache. Each chunk is multiplied by strips of columns of B of about equal width.
-/// Every element of Z has kLane sums. Sum l is over the columns l, l + kLane, l + 2 kLane and so on
-/// of X, in order, and at the end the kLane sums are added in order. The bits of a row of Z depend
-/// on `columns`, but not on `rows` or k.
+/// stays in the L2 cache. Every element of Z has kLane sums. Sum l is over the columns l, l +
+/// kLane, l + 2 kLane and so on of X, in order, and at the end the kLane sums are added in order.
+/// The bits of a row of Z depend on `columns`, but not on `rows` or k.
 template <class Scalar>
 inline void sweep_features(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t k,
                            const Scalar* X,  // (rows, columns), rows `stride` apart
                            std::ptrdiff_t stride,
                            const double* B_t,  // (k, columns), rows `b_stride` apart
                            std::ptrdiff_t b_stride,
-                           double* sums,  // (rows, k, kLane) scratch
-                           double* Z) {   // (rows, k)
-  for (std::ptrdiff_t i = 0; i < rows * k * kLane; ++i) sums[i] = 0;
+                           double* scratch,  // (features_scratch(rows, k),)
+                           double* Z) {      // (rows, k)
+  const std::ptrdiff_t chunk = detail::columns_at_once(rows, k);
   const std::ptrdiff_t strips = (k + detail::kMostColumns - 1) / detail::kMostColumns;
-  for (std::ptrdiff_t c = 0; c < columns; c += detail::kFeatureChunk) {
-    const std::ptrdiff_t count =
-        columns - c < detail::kFeatureChunk ? columns - c : detail::kFeatureChunk;
-    const Scalar* next = X + (c + count < columns ? c + count : rows * stride);
-    for (std::ptrdiff_t strip = 0; strip < strips; ++strip) {
-      const std::ptrdiff_t first = strip * k / strips, end = (strip + 1) * k / strips;
-      detail::add_strip<detail::kMostColumns>(
-          end - first, rows, count, X + c, stride, B_t + first * b_stride + c, b_stride,
-          strip == 0 ? next : nullptr, sums + first * kLane, k * kLane);
+  const auto number = reinterpret_cast<std::uintptr_t>(scratch) / sizeof(double);
+  double* tile = scratch + (kLane - static_cast<std::ptrdiff_t>(number % kLane)) % kLane;
+  double* sums = tile + chunk * k;
+  for (std::ptrdiff_t i = 0; i < rows * k * kLane; ++i) sums[i] = 0;
+  detail::with_constant<detail::kMostColumns>((k + strips - 1) / strips, [&](auto widest) {
+    for (std::ptrdiff_t c = 0; c < columns; c += chunk) {
+      const std::ptrdiff_t count = columns - c < chunk ? columns - c : chunk;
+      const Scalar* next = X + (c + count < columns ? c + count : rows * stride);
+      detail::add_chunk<widest>(rows, count, k, strips, X + c, stride, B_t + c, b_stride, next,
+                                tile, sums);
     }
-  }
+  });
   detail::add_elements(rows * k, sums, Z);
 }
 

@@ -40,6 +40,16 @@ inline void store(std::uint64_t* p, LaneBits v) { *reinterpret_cast<LooseLaneBit
 /// compilers would keep the addition, since 0 + x turns -0 into 0.
 inline Lane broadcast(double x) { return x - Lane{}; }
 
+/// Makes the compiler hold v in a register. Where v is used several times, GCC may otherwise read
+/// it from memory at every use, and loads then take longer than the arithmetic.
+inline void hold(Lane& v) {
+#if defined(__x86_64__)
+  __asm__("" : "+v"(v));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(v));
+#endif
+}
+
 /// Returns the 64-bit products of the low 32 bits of each element; the high bits of `a` and `b` are
 /// ignored. Uses an intrinsic if the instruction set has a single instruction for these products.
 inline LaneBits multiply_low_words(LaneBits a, LaneBits b) {

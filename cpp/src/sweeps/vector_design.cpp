@@ -490,10 +490,10 @@ template <class XScalar>
 void VectorDesign<XScalar>::project_rows(const Pass& task, const Rows& rows, Index begin) {
   const Index d = round_.d, k = round_.k, count = rows.m;
   each_piece(task.threads, [&](Index first, Index columns, Index piece) {
-    const std::unique_ptr<double[]> sums(
-        new double[static_cast<std::size_t>(count * k * kernels::kLane)]);
+    const std::unique_ptr<double[]> scratch(
+        new double[static_cast<std::size_t>(kernels::features_scratch(count, k))]);
     kernels::sweep_features(count, columns, k, rows.X + first, rows.stride, round_.B_t + first, d,
-                            sums.get(), task.parts + piece * count * k);
+                            scratch.get(), task.parts + piece * count * k);
   });
   double* Z = scratch_.Z_.data() + (task.place * m_in_ + begin) * k;
   sum_parts(task.parts, count * k, Z);

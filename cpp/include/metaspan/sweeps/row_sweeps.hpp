@@ -139,13 +139,13 @@ void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, const Shar
   const bool adds = P > 1 || shard.is_shared();
   Mat parts(adds ? P * rows : 0, k);  // sums over the pieces
   double* sums_of_pieces = adds ? parts.data() : Z;
-  std::vector<std::vector<double>> sums(static_cast<std::size_t>(threads));
+  std::vector<std::vector<double>> scratches(static_cast<std::size_t>(threads));
   const Index some = groups_at_once(count, rows, pieces.widest());
   parallel_for(threads, ceil_div(count, some) * P, cancel, [&](Index item, int thread) {
     const Index piece = item % P, begin = item / P * some;
     const Index first = pieces.begin(piece), columns = pieces.size(piece);
-    auto& scratch = sums[static_cast<std::size_t>(thread)];
-    scratch.resize(static_cast<std::size_t>(most * k * kernels::kLane));
+    auto& scratch = scratches[static_cast<std::size_t>(thread)];
+    scratch.resize(static_cast<std::size_t>(kernels::features_scratch(most, k)));
     for (Index g = begin; g < std::min(count, begin + some); ++g) {
       const RowGroup& group = groups[static_cast<std::size_t>(g)];
       const auto [X, stride] = source(g, first, columns, thread);
