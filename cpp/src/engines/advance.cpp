@@ -80,11 +80,11 @@ void Trial::adopt(const Plan& plan, Index round, TrialStatus status, Index rows,
 }
 
 /// Appends a row for the current state, without a step; this is the row after the last round. The
-/// losses of the row are those of the next round's tasks. If no record needs outputs of tasks, no
-/// gradient is computed.
+/// losses of the row are those of the next round's tasks. No gradient is needed, and nothing is
+/// computed from the tasks unless a record needs it.
 void Trial::measure(const Plan& plan, const double* heads, int threads, Cancel* cancel) {
   request_all(plan, tasks_);
-  if (tasks_.wanted()) engine_->gradient(round_, heads, tasks_, threads, cancel);
+  if (tasks_.wanted()) engine_->outputs(round_, heads, tasks_, threads, cancel);
   end_gradient(plan, threads);
 }
 

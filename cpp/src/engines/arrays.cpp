@@ -76,15 +76,13 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   /// over the tasks. step() uses as many threads as the last gradient().
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
-    round_ = round;
-    if (before_) before_(round, heads);
-    const TaskSelection taken = choice_.take(round);
-    if (flops() < kSerialFlops) threads = 1;
-    route_->gradient(B_.data(), w_.data(), taken, tasks.want_losses, grad_B_.data(), out_, threads,
-                     cancel);
-    copy_outputs(data_.heads, taken, out_, tasks);
-    threads_ = threads;
+    run_tasks(round, heads, tasks, grad_B_.data(), threads, cancel);
     if (spread_ > 0) add_noise(round);
+  }
+
+  void outputs(Index round, const double* heads, TaskOutputs& tasks, int threads,
+               Cancel* cancel) override {
+    run_tasks(round, heads, tasks, nullptr, threads, cancel);
   }
 
   /// Steps B <- B - beta grad_B and w <- w - beta grad_w, (3). The pieces into which B is cut
@@ -143,6 +141,18 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   void export_B(BScalar* out, int) const override { std::copy(B_.begin(), B_.end(), out); }
 
  private:
+  /// Computes the outputs of the round's tasks and, unless grad_B is null, the gradient.
+  void run_tasks(Index round, const double* heads, TaskOutputs& tasks, BScalar* grad_B, int threads,
+                 Cancel* cancel) {
+    round_ = round;
+    if (before_) before_(round, heads);
+    const TaskSelection taken = choice_.take(round);
+    threads_ = flops() < kSerialFlops ? 1 : threads;
+    route_->gradient(B_.data(), w_.data(), taken, tasks.want_losses, grad_B, out_, threads_,
+                     cancel);
+    copy_outputs(data_.heads, taken, out_, tasks);
+  }
+
   /// Adds N(0, spread^2) to every entry of grad_B and of grad_w, (30). Every normal is a function
   /// of the seed, the trial, the round and the position of its entry in the B of all processes.
   void add_noise(Index round) {

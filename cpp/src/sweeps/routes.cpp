@@ -35,7 +35,8 @@ class GramRoute final : public Route<XScalar, BScalar> {
     while (static_cast<int>(workspaces_.size()) < threads) {
       workspaces_.emplace_back(method_, k_, tasks_.most_in(), tasks_.most_out());
     }
-    RoundMeans means(out, n, k_, method_.parameters(k_), losses, weights_of(tasks_, taken));
+    RoundMeans means(out, n, k_, grad_B == nullptr ? 0 : method_.parameters(k_), losses,
+                     weights_of(tasks_, taken));
     const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, n);
     each_block(
         tasks_, taken, blocks, [&](const auto& held, const TaskSelection& now, const Block& block) {
@@ -43,7 +44,8 @@ class GramRoute final : public Route<XScalar, BScalar> {
           parallel_for(threads, block.count, cancel, [&](Index i, int thread) {
             DenseWorkspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
             TaskProducts& task = products_[static_cast<std::size_t>(i)];
-            run_task(held.in(now[i]), held.out(now[i]), task, workspace, w, losses);
+            run_task(held.in(now[i]), held.out(now[i]), task, workspace, w, losses,
+                     grad_B != nullptr);
             means.take(workspace.algebra, block.first + i, 1, losses);
             // The factors C are multiplied by the task's share of the mean, (47), and by
             // 1 / sqrt(m), since the second sweep does not scale X.
@@ -52,6 +54,7 @@ class GramRoute final : public Route<XScalar, BScalar> {
             task.C_out.scale(share * normalisation(task.C_out.m()));
           });
           throw_if_requested(cancel);
+          if (grad_B == nullptr) return;
           std::vector<Part<XScalar>> parts;
           for (Index i = 0; i < block.count; ++i) {
             const TaskProducts& task = products_[static_cast<std::size_t>(i)];
@@ -76,7 +79,7 @@ class GramRoute final : public Route<XScalar, BScalar> {
   /// units of the algebra before the algebra runs, in which no number of samples appears
   /// (*Scaling*). C and C' are stored for the second sweep.
   void run_task(const Samples<XScalar>& in, const Samples<XScalar>& out, TaskProducts& task,
-                DenseWorkspace& workspace, const double* w, bool losses) {
+                DenseWorkspace& workspace, const double* w, bool losses, bool gradient) {
     const double scale_in = normalisation(in.m), scale_out = normalisation(out.m);
     task.Z_in *= scale_in;
     task.Z_out *= scale_out;
@@ -92,7 +95,11 @@ class GramRoute final : public Route<XScalar, BScalar> {
                         task.y_out.data(), task.K.data(), in.m, task.K_cross.data(), in.m,
                         &task.C_in, &task.C_out, task.K_outer.data(), out.m, method_.blocks()},
                        workspace.scratch);
-    workspace.algebra.gradient(design, w, losses);
+    if (gradient) {
+      workspace.algebra.gradient(design, w, losses);
+    } else {
+      workspace.algebra.outputs(design, w, losses);
+    }
   }
 
   Method method_;
@@ -138,7 +145,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     const Index n = taken.n;
     const Sharing sharing = shared(n, threads);
     const typename Design::Round round = round_of(w, sharing, cancel);
-    RoundMeans means(out, n, k_, method_.parameters(k_), losses, weights_of(tasks_, taken));
+    RoundMeans means(out, n, k_, grad_B == nullptr ? 0 : method_.parameters(k_), losses,
+                     weights_of(tasks_, taken));
     const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, plan_.block);
     each_block(
         tasks_, taken, blocks, [&](const auto& held, const TaskSelection& now, const Block& block) {
@@ -150,12 +158,17 @@ class VectorRoute final : public Route<XScalar, BScalar> {
                 const typename Design::Panel panel =
                     panel_of(held, now, p * plan_.panel, p * plan_.panel);
                 Design design(round, panel, workspace.scratch);
-                workspace.algebra.gradient(design, w, losses);
-                design.finish();
+                if (grad_B == nullptr) {
+                  workspace.algebra.outputs(design, w, losses);
+                } else {
+                  workspace.algebra.gradient(design, w, losses);
+                  design.finish();
+                }
                 means.take(workspace.algebra, block.first + p * plan_.panel, panel.tasks, losses);
               });
-          scale_terms(taken, block);
           throw_if_requested(cancel);
+          if (grad_B == nullptr) return;
+          scale_terms(taken, block);
           add_block(count * plan_.terms, first > 0, grad_B, threads, cancel);
         });
     means.finish();

@@ -29,10 +29,7 @@ METASPAN_HD void PanelAlgebra<Design>::solve_head(Design& design) {
 /// has no outer part, r_0 if the head is solved for, and r_0 on all blocks with fresh steps.
 template <class Design>
 METASPAN_HD void PanelAlgebra<Design>::measure_others(Design& design) {
-  if (!method_.has_outer_part()) {
-    push_moves(method_.inner_steps, adapted());
-    design.residual_out(adapted(), terms(), kNoSlot, residual_of(p()));
-  }
+  if (!method_.has_outer_part()) measure_outer(design);
   if (!method_.solves_head && !method_.fresh_steps) return;
   double* first = method_.fresh_steps ? row(at_.first_residual) : residual_of(g(0));
   design.residual_in(head(0), {}, kNoSlot, first);

@@ -60,6 +60,11 @@ class PanelAlgebra {
   /// start(), (parameters, width), has the w of task t and the parameters that follow w, see
   /// Method.
   METASPAN_HD void gradient(Design& design, bool losses);
+  /// Runs adapt() and, with `losses`, computes loss(), with the bits of gradient(). No term is
+  /// passed to the design, and grad_w() is not valid.
+  METASPAN_HD void outputs(Design& design,
+                           const double* w,  // (parameters,)
+                           bool losses);
   METASPAN_HD double* start() { return row(at_.heads); }
 
   METASPAN_HD const double* adapted() const { return row(at_.head(at_.steps)); }  // (k, width)  w_J
@@ -106,6 +111,7 @@ class PanelAlgebra {
   METASPAN_HD void adapt(Design& design);  // from start()
   METASPAN_HD void solve_head(Design& design);
   METASPAN_HD void measure(Design& design);
+  METASPAN_HD void measure_outer(Design& design);
   METASPAN_HD void put_loss(Loss which, Index m, const double* r);
   METASPAN_HD void measure_others(Design& design);
   METASPAN_HD void complete(Design& design);

@@ -111,6 +111,23 @@ METASPAN_HD void PanelAlgebra<Design>::gradient(Design& design, bool losses) {
   complete(design);
 }
 
+/// Without the gradient, the outer residual at w_J needs no product with X'^T.
+template <class Design>
+METASPAN_HD void PanelAlgebra<Design>::outputs(Design& design, const double* w, bool losses) {
+  spread(w);
+  adapt(design);
+  if (!losses) return;
+  if (method_.has_outer_part()) measure_outer(design);
+  measure(design);
+}
+
+/// Computes the outer residual s' at w_J, without X'^T s'.
+template <class Design>
+METASPAN_HD void PanelAlgebra<Design>::measure_outer(Design& design) {
+  push_moves(method_.inner_steps, adapted());
+  design.residual_out(adapted(), terms(), kNoSlot, residual_of(p()));
+}
+
 /// Computes loss(). Only losses need the inner residual at w_J, which takes one more product with
 /// X. The inner residual before the loop is r_0; for J = 0 both are equal.
 template <class Design>

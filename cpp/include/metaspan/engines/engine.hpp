@@ -92,6 +92,13 @@ class Engine {
                         const double* heads,  // (n, k_star), or null where the engine draws them
                         TaskOutputs& tasks, int threads, Cancel* cancel) = 0;
 
+  /// Fills the outputs that `tasks` requests, with the bits of gradient(). The gradient is not
+  /// valid afterwards, so step() must not follow. Throws Cancelled.
+  virtual void outputs(Index round, const double* heads, TaskOutputs& tasks, int threads,
+                       Cancel* cancel) {
+    gradient(round, heads, tasks, threads, cancel);
+  }
+
   /// Takes the step B <- B - beta grad_B, w <- w - beta grad_w, (3), or that of the method's outer
   /// step, (28). `factor` multiplies the step sizes. Returns false, and leaves the state unchanged,
   /// if the new state would not be finite or would be so large that rounding would remove its small

@@ -32,7 +32,7 @@ class Route {
                         const double* w,   // (parameters,)
                         const TaskSelection& taken,
                         bool losses,      // for MAML the losses may need an extra Gram matrix
-                        BScalar* grad_B,  // (d, k) out
+                        BScalar* grad_B,  // (d, k) out, or null: no grad_B and no grad_w
                         RoundOutputs& out, int threads, Cancel* cancel) = 0;
 };
 
