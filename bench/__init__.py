@@ -18,7 +18,7 @@ The peers are optional. If a peer is not installed, its rows say so. Install the
     pip install torch --index-url https://download.pytorch.org/whl/cpu
     pip install jax
 
-A figure is the median of at least seven samples (five if a call reads gigabytes, one or two if a
+A figure is the median of at least seven samples (five if a call reads gigabytes, one to three if a
 run takes seconds). Samples of the package and of the peers alternate. The spread is the distance
 between the quartiles, divided by the median. `load` is the load average at the end of the samples,
 and `others` is the number of cores that other processes used during the samples. A sample that

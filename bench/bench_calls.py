@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import SimpleNamespace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -92,11 +92,11 @@ def _adaptation(inputs: Problem, method: str, repeats: int) -> list[Figure]:
     """Compare `adapt` on dense data with the core's inner loop on checked arrays."""
     B, w, X, y = inputs.B, inputs.w, inputs.arrays.X_in, inputs.arrays.y_in
     described = _describe(method)
-    sets = SimpleNamespace(X_in=X, y_in=y, X_out=None, y_out=None, reader=None)
+    CoreData = import_module("metaspan._core_types").CoreData
     whole, work = "metaspan, adapt", "metaspan, inner loop"
 
     def of_core() -> np.ndarray:
-        batch = core.Batch(sets, X.shape[2])
+        batch = core.Batch(CoreData(X, y), X.shape[2])
         return core.adapt_arrays(described, B, w, batch, False, len(cpus()))[0]
 
     def of_numpy() -> np.ndarray:

@@ -19,8 +19,8 @@ from pathlib import Path
 from bench.harness import Figure, Options, Seconds, absent, figure, side_by_side
 
 D, QUICK_D = 400_000, 20_000
-ROUNDS = {"arrays": 6, "sampled": 2}
-METHODS = ("fo-anil", "maml")
+CASES = {"arrays": ("fo-anil", "maml"), "sampled": ("fo-anil",)}
+ROUNDS = {"arrays": 6, "sampled": 1}
 WAYS = {"without MPI": (0, 1), "one rank": (1, 1), "two ranks": (2, 1), "one rank, d / 2": (1, 2)}
 STRONG_TARGET, OVERHEAD_TARGET = 1.7, 1.03
 
@@ -33,8 +33,8 @@ def run(options: Options) -> list[Figure]:
         why = dict.fromkeys(WAYS, "mpiexec is not installed")
         return absent(why, bench="mpi", case="rounds", unit="s a round")
     figures: list[Figure] = []
-    for source in ROUNDS:
-        for method in METHODS:
+    for source, methods in CASES.items():
+        for method in methods:
             figures += compare(mpiexec, source, method, options)
     return figures
 
@@ -54,7 +54,7 @@ def compare(mpiexec: str, source: str, method: str, options: Options) -> list[Fi
     calls: dict[str, Callable[[], object]] = {
         who: partial(way, ranks, part) for who, (ranks, part) in WAYS.items()
     }
-    timings = side_by_side(calls, 1 if options.quick else 3)
+    timings = side_by_side(calls, options.long_repeats)
     assert len(digests) == 1, f"the bits differ between the ways: {digests}"
     took = {who: timing.median for who, timing in timings.items()}
     case = f"{source}, {method}, d = {d}, one thread a rank"

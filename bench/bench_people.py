@@ -49,7 +49,7 @@ def fit(options: Options) -> list[Figure]:
     assert sine < SAME, sine
     timings = side_by_side(
         {"metaspan": ours, "NumPy and SciPy": lambda: _fit_in_numpy(X, y, m, k)},
-        1 if options.quick else options.repeats,
+        options.long_repeats,
     )
     about: dict[str, Any] = {
         "bench": "people",

@@ -36,6 +36,11 @@ class Options:
     def repeats(self) -> int:
         return 3 if self.quick else REPEATS
 
+    @property
+    def long_repeats(self) -> int:
+        """Samples of a run that takes many seconds."""
+        return 1 if self.quick else 3
+
     def rounds(self, rounds: int) -> int:
         """Return the number of rounds of a timed run: a tenth of `rounds` if `quick` is true."""
         return max(rounds // 10, 1) if self.quick else rounds
