@@ -25,7 +25,7 @@ BY_NAME += ["limit", "phase", "split", "shaping"]
 FEW_FITS = {"quick_points": ((100, 25),), "quick_seeds": 2, "most_of": {"burer-monteiro": 0}}
 SMALL = {
     "ShapingRisks": {"quick_tasks": 2, "m": 20, "sampled": (10, 30)},
-    "Overparametrised": {"n": 500, "rounds": 20, "rounds_infinite": 20},
+    "Overparametrised": {"d": 10, "n": 500, "rounds": 20, "rounds_infinite": 20},
     "Comparison": {
         "quick_points": ((100, 25),),
         "quick_seeds": 2,
@@ -92,6 +92,8 @@ def test_reproduce_all_prints_and_writes_what_was_expected(tmp_path, monkeypatch
     )
     monkeypatch.setattr(reproduce, "limits", lambda advanced: [some])
     if holds:
+        # One panel of each kind: all of them are drawn in the other case.
+        monkeypatch.setattr(reproduce, "named", lambda everything: ["methods", "limit"])
         monkeypatch.setattr(reproduce, "expect", lambda name, panel, runs: [])
         run = reproduce.run_experiment
         monkeypatch.setattr(
