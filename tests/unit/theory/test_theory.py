@@ -110,7 +110,7 @@ def test_recursion_ends_in_the_fixed_point_and_fades_as_predicted(rng, width, m_
     tasks = ms.LinearTasks(d=7, k=2, noise=0.7, heads=law)
     # From a larger M, steps of this size can diverge.
     M, R = 0.5 * rng.standard_normal((2, width)), 0.5 * rng.standard_normal((5, width))
-    rounds, surplus = 10_000, width - 2
+    rounds, surplus = 3000, width - 2
     M, R = infinite_tasks.descend(M, R, SIGMA_STAR, rounds, noise=0.7, m_in=m_in, **steps)
     limit = theory.fixed_point(tasks, "fo-anil", m_in, **steps)
     np.testing.assert_allclose(M @ M.T, limit, atol=1e-13)
