@@ -77,7 +77,9 @@ inline void add_strip_of_factors(std::ptrdiff_t count, std::ptrdiff_t rows, std:
 /// Computes out += C^T X. The columns of X are processed in tiles of kTile columns, so that a few
 /// rows of a tile fit an L1 cache. Within a tile, the columns of C are processed in strips of about
 /// equal width. Every element of out is one sum over the rows in order, and later calls can add
-/// further rows to it; its bits do not depend on the division of the rows among calls.
+/// further rows to it; its bits do not depend on the division of the rows among calls. A single
+/// column leaves tiles with little arithmetic, and takes the sweep over whole rows, whose sums have
+/// the same order.
 template <class Scalar>
 inline void sweep_combine_matrix(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t k,
                                  const Scalar* X,  // (rows, columns), rows `stride` apart
@@ -85,6 +87,7 @@ inline void sweep_combine_matrix(std::ptrdiff_t rows, std::ptrdiff_t columns, st
                                  const double* C,  // (rows, k)
                                  double* out,      // (k, columns), rows `out_stride` apart
                                  std::ptrdiff_t out_stride) {
+  if (k == 1) return sweep_combine<true>(rows, columns, X, stride, C, out);
   constexpr std::ptrdiff_t kTile = 4 * kLane;
   const std::ptrdiff_t strips = (k + detail::kMostFactors - 1) / detail::kMostFactors;
   for (std::ptrdiff_t c = 0; c < columns; c += kTile) {
