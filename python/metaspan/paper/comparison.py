@@ -13,6 +13,9 @@ import numpy as np
 from .._support.looks import DASHES, MARKERS, PALETTE, PREDICTED, new_axes, set_log_ticks
 from .._support.tables import Row, format_csv
 from .._support.types import F64
+from ..estimators.names import algorithm_of, resolve_estimator
+from ..estimators.on_arrays import ArraySamples
+from ..estimators.space import EstimateError
 from ..fit import fit
 from ..runs.outcome import DivergenceWarning, NotConvergedWarning
 from ..tasks.batch import TaskBatch
@@ -132,13 +135,18 @@ class Comparison:
         return TaskBatch(drawn.X_in, drawn.y_in, B_star=np.ascontiguousarray(B_star))
 
     def _sine(self, batch: TaskBatch, estimator: str, seed: int) -> float:
-        """Return the sine of the largest angle of a fit; NaN if the estimator raises ValueError."""
+        """Return the sine of the largest angle of a fit; NaN if these samples do not suit it."""
+        try:
+            algorithm = algorithm_of(resolve_estimator(estimator, {}))
+            algorithm.check(ArraySamples(batch), self.k)
+        except ValueError:  # a task has too few samples, for example
+            return math.nan
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DivergenceWarning)
             warnings.simplefilter("ignore", NotConvergedWarning)
             try:
                 return float(fit(batch, estimator, width=self.k, seed=seed).trace["dist"][-1])
-            except ValueError:
+            except EstimateError:  # the samples determine too few directions
                 return math.nan
 
     def _published(self, estimator: str, n: int) -> tuple[float, str, int] | None:

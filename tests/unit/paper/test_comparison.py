@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import metaspan as ms
 from metaspan import theory
+from metaspan.paper import comparison
 from metaspan.paper.comparison import PUBLISHED, TASKS, estimators, few_samples
 
 pytest.importorskip("matplotlib")
@@ -57,6 +59,24 @@ def test_estimators_that_refuse_few_samples_leave_gaps():
     found = run(replace(panel, estimators=("moments", "altmin-gd"), quick_seeds=1))
     lines = [line.split() for line in found.text.splitlines() if line.startswith("AltMinGD")]
     assert [line[-2:] == ["nan", "nan"] for line in lines] == [True, False]
+
+
+def test_other_errors_of_a_fit_are_raised(monkeypatch):
+    def refuse(*_, **__):
+        raise ValueError("a mistake in a fit")
+
+    monkeypatch.setattr(comparison, "fit", refuse)
+    with pytest.raises(ValueError, match="a mistake in a fit"):
+        run(replace(QUICK, quick_points=((20, 25),), quick_seeds=1))
+
+
+def test_samples_that_determine_too_few_directions_leave_gaps():
+    panel = replace(few_samples(), noise=0.0)
+    X = np.zeros((8, 2, panel.d))
+    X[:, :, 0] = 1.0
+    assert np.isnan(
+        panel._sine(ms.TaskBatch(X, np.ones((8, 2)), B_star=np.eye(panel.d, panel.k)), "moments", 0)
+    )
 
 
 def test_tables_hold_the_squared_tangent_over_the_bound():
