@@ -210,7 +210,7 @@ def test_where_no_prediction_exists_a_sentence_says_why():
 def test_plot_refuses_names_of_no_prediction():
     with pytest.raises(ValueError, match=r"predictions must be of limit, floor, .*; got 'level'"):
         ms.plot(limited(), predictions="level")
-    with pytest.raises(TypeError, match="predictions must map names to functions, or name"):
+    with pytest.raises(TypeError, match="predictions must map names to functions, or be of"):
         ms.plot(limited(), predictions=3)
     assert predicted(ms.plot(limited(), predictions=())) == []
 

@@ -17,7 +17,7 @@ from ..runs.result import Result
 from ..runs.train import run
 from ..runs.warn import warn_of_growing_head
 from ..theory.named import predict
-from ..theory.predictions import dimensions_per_task, limit_of
+from ..theory.predictions import limit_arguments, limit_of
 from .knobs import RECORDS, Knobs
 
 FIRST_SECONDS = 0.08  # largest modelled time of the rounds that are drawn first
@@ -251,20 +251,5 @@ def _train_limit(result: Result, cancelled: Cancelled) -> Result:
             raise CancelledError
 
     config, tasks = limit_of(result)
-    limit = configure(
-        tasks,
-        config.method,
-        rounds=int(result.trace["round"][-1]),
-        n=None,
-        m_in=config.m_in,
-        m_out=config.m_out,
-        d_over_n=dimensions_per_task(config),
-        width=config.width,
-        init=config.init,
-        seed=config.seed,
-        record=RECORDS,
-        record_every=config.record_every,
-        stop=None,
-        progress=report,
-    )
-    return run(limit)
+    arguments = limit_arguments(config, int(result.trace["round"][-1]), RECORDS)
+    return run(configure(tasks, config.method, **arguments, progress=report))

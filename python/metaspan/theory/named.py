@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,7 @@ def predict(results: Mapping[str, Result], names: str | Sequence[str], y: str) -
         If `names` is not a name of a prediction, or a sequence of names.
     """
     named = Named(lines=[], notes=[], missing={})
-    for name in _check_names(names):
+    for name in check_names(names, NAMES, "map names to functions, or "):
         reasons = []
         for label, result in results.items():
             try:
@@ -136,12 +136,17 @@ def _floor(result: Result, y: str) -> Prediction:
     """Return the floor (59); raise ValueError for an unstable run and for other records."""
     _check_record("floor", "dist", y)
     line = floor_line(result)
-    value = float(line(np.zeros(1))[0])
-    if math.isnan(value):
-        raise ValueError("the run has no floor: its outer step size is beyond the boundary")
-    if value < VANISHED:
-        raise ValueError("the floor is 0, since the run has infinitely many samples or tasks")
+    require_floor(float(line(np.zeros(1))[0]))
     return line
+
+
+def require_floor(floor: float) -> float:
+    """Return a floor (59); raise ValueError if a run is unstable or its floor is 0."""
+    if math.isnan(floor):
+        raise ValueError("the run has no floor: its outer step size is beyond the boundary")
+    if floor < VANISHED:
+        raise ValueError("the floor is 0, since the run has infinitely many samples or tasks")
+    return floor
 
 
 def _rate(result: Result, y: str) -> Prediction:
@@ -171,19 +176,18 @@ def _check_record(name: str, expected: str, y: str) -> None:
         raise ValueError(f"the {name} is a prediction of y={expected!r}; got y={check.show(y)}")
 
 
-def _check_names(names: object) -> list[str]:
-    """Return the names of predictions; raise TypeError or ValueError for anything else."""
+def check_names(names: object, known: Iterable[str], otherwise: str = "") -> list[str]:
+    """Return the names of known predictions; raise TypeError or ValueError for anything else.
+
+    `otherwise` says what `predictions` may be if it holds no names.
+    """
     if isinstance(names, str):
         names = [names]
+    known = list(known)
+    listed = f"be of {', '.join(known)}, or {EVERYTHING} for all"
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise TypeError(
-            "predictions must map names to functions, or name predictions "
-            f"({', '.join(NAMES)}; {EVERYTHING} for all); got {check.show(names)}"
-        )
+        raise TypeError(f"predictions must {otherwise}{listed}; got {check.show(names)}")
     for name in names:
-        if name not in (EVERYTHING, *NAMES):
-            raise ValueError(
-                f"predictions must be of {', '.join(NAMES)}, or {EVERYTHING} for all; "
-                f"got {check.show(name)}"
-            )
-    return list(NAMES) if EVERYTHING in names else list(dict.fromkeys(names))
+        if name not in (EVERYTHING, *known):
+            raise ValueError(f"predictions must {listed}; got {check.show(name)}")
+    return known if EVERYTHING in names else list(dict.fromkeys(names))

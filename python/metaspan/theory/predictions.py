@@ -211,23 +211,27 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
 
 def run_limit(config: TrainConfig, rounds: int, record: Sequence[str]) -> Result:
     """Run the deterministic limit (55) of a configured run, without a stop rule."""
-    return train(
-        require_limit(config),
-        config.method,
-        rounds=rounds,
-        n=None,
-        m_in=config.m_in,
-        m_out=config.m_out,
-        d_over_n=dimensions_per_task(config),
-        width=config.width,
-        init=config.init,
-        seed=config.seed,
-        trials=config.trials,
-        threads=config.threads,
-        record=record,
-        record_every=config.record_every,
-        stop=None,
-    )
+    arguments = limit_arguments(config, rounds, record)
+    return train(require_limit(config), config.method, **arguments)
+
+
+def limit_arguments(config: TrainConfig, rounds: int, record: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of `train` for the limit (55) of a run, without a stop rule."""
+    return {
+        "rounds": rounds,
+        "n": None,
+        "m_in": config.m_in,
+        "m_out": config.m_out,
+        "d_over_n": dimensions_per_task(config),
+        "width": config.width,
+        "init": config.init,
+        "seed": config.seed,
+        "trials": config.trials,
+        "threads": config.threads,
+        "record": record,
+        "record_every": config.record_every,
+        "stop": None,
+    }
 
 
 def _rounds_of(result: Result) -> int:

@@ -17,6 +17,7 @@ from ...config.fit_config import FitConfig
 from ...config.options import CoordinateStart, FittedStart, Init, ZeroStart, column_length
 from ...methods import core_method
 from ...runs.outcome import DivergenceWarning
+from ...theory.named import EVERYTHING, check_names, require_floor
 from ...theory.predictions import floor_of, rate_of, run_limit
 from ...theory.rates import plateau
 from ..design.cells import Cell, configure_cell
@@ -26,10 +27,8 @@ if TYPE_CHECKING:
     import pandas
 
 CELL = "number of the cell"  # column that `add_predictions` needs
-EVERYTHING = "theory"
 OTHER_MEASURE = "is a prediction of"  # words of the reason if the measure is another one
 MOST_TRIALS = 4  # seeds of a cell over which the limit is averaged
-VANISHED = 1e-9  # floors below this value are 0 up to rounding
 SCALED = 1e-6  # relative difference from 1 up to which alpha B^T B counts as the identity
 OF_LIMIT = ("dist", "w_norm", "floor", "rounds_to")  # measures of records that the limit has
 
@@ -70,12 +69,7 @@ def _rounds(measure: Measure, config: TrainConfig) -> float:
 def _floor(measure: Measure, config: TrainConfig) -> float:
     """Return the floor (59)."""
     _require_measure("floor", measure, ("floor", "dist"))
-    floor = floor_of(config)
-    if math.isnan(floor):
-        raise ValueError("the run has no floor: its outer step size is beyond the boundary")
-    if floor < VANISHED:
-        raise ValueError("the floor is 0, since the run has infinitely many samples or tasks")
-    return floor
+    return require_floor(floor_of(config))
 
 
 def _limit(measure: Measure, config: TrainConfig) -> float:
@@ -141,7 +135,7 @@ def predict_cells(
     The rate and the rounds take microseconds a cell, and a floor takes milliseconds. The limit
     takes microseconds a round.
     """
-    wanted, found, reason = _check_names(names), dict[str, F64](), ""
+    wanted, found, reason = check_names(names, PREDICTIONS), dict[str, F64](), ""
     if measure is None or measure.is_users:
         reason = "the measure must be named for a prediction"
     for name in wanted if not reason else ():
@@ -214,16 +208,3 @@ def _require_measure(name: str, measure: Measure, kinds: tuple[str, ...]) -> Non
     if measure.name.partition(":")[0] not in kinds:
         known = check.words(kinds, "or")
         raise ValueError(f"the {name} {OTHER_MEASURE} {known}; got y={check.show(measure.name)}")
-
-
-def _check_names(names: object) -> list[str]:
-    """Return the names of predictions; raise TypeError or ValueError for anything else."""
-    if isinstance(names, str):
-        names = [names]
-    known = f"{', '.join(PREDICTIONS)}, or {EVERYTHING} for all"
-    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"predictions must be of {known}; got {check.show(names)}")
-    for name in names:
-        if name not in (EVERYTHING, *PREDICTIONS):
-            raise ValueError(f"predictions must be of {known}; got {check.show(name)}")
-    return list(PREDICTIONS) if EVERYTHING in names else list(dict.fromkeys(names))
