@@ -1,4 +1,4 @@
-"""Compares estimates of time with runs of every engine; the target is a factor of two.
+"""Compares estimates of time with runs and fits of every engine; the target is a factor of two.
 
 A run has at least three rounds, and so many that by the estimate it takes a quarter of a second. If
 the estimate is wrong, the run is much shorter or longer. The figure is the ratio of the estimated
@@ -10,6 +10,7 @@ the cost model were measured on a busy machine; `metaspan info` shows these cons
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +21,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 import metaspan as ms
-from bench.harness import Figure, Options, cpus, figure, side_by_side
+from bench.harness import Figure, Options, Timing, cpus, figure, side_by_side
 
 TARGET = 2.0  # largest factor between estimate and run
 SECONDS = 0.25  # expected time of a run
@@ -158,6 +159,64 @@ def on_disk(folder: Path) -> Iterator[Case]:
         yield case(f"on disk, {route}, n={n} m={m} d={d} k={k}", data, "anil", width=k, route=route)
 
 
+# Options with which a fit does a known number of passes or iterations. "altmin" is left out: the
+# samples determine how many steps of conjugate gradients an iteration takes.
+FIXED = {
+    "moments": {"tol": 0.0},
+    "duchi": {"tol": 0.0},
+    "split-spectral": {"tol": 0.0},
+    "single-task": {"tol": 0.0, "ridge": 0.1},
+    "pooled": {"tol": 0.0},
+    "altmin-gd": {"tol": 0.0, "start": "random"},
+    "altgdmin": {},
+    "burer-monteiro": {"tol": 0.0},
+    "meta-sp": {"tol": 0.0},
+}
+OF_PASSES = ("moments", "duchi", "split-spectral", "single-task", "pooled")
+FIT_COUNT = 6  # passes or iterations of a fit: so few that no fit reaches rounding errors
+
+
+def fits() -> Iterator[Case]:
+    """Yield cases of fits on arrays, on samples that are generated, and in law."""
+    long, wide = batch((1000, 10, 200, 5), "float64"), batch((100, 3, 20_000, 5), "float64")
+    sparse = batch((100, 10, 5000, 5), "float64", density=0.01)
+    sources: tuple[tuple[str, Any, dict[str, Any]], ...] = (
+        ("n=1000 m=10 d=200 k=5", long, {}),
+        ("n=100 m=3 d=20000 k=5", wide, {}),
+        ("sparse, n=100 m=10 d=5000 k=5", sparse, {}),
+        ("in law, n=200 m=10 k=5", law(10**6, 5), {"n": 200, "m": 10, "engine": "law"}),
+        ("generated, n=100 m=6 d=100000", law(100_000, 5), {"n": 100, "m": 6, "engine": "sampled"}),
+    )
+    for name, options in FIXED.items():
+        count = {"passes" if name in OF_PASSES else "rounds": FIT_COUNT}
+        for about, tasks, counts in sources:
+            yield Case(
+                name=f"fit, {name}, {about}",
+                tasks=tasks,
+                method=name,
+                options={**options, **count, **counts},
+            )
+
+
+def call_fit(of: Case, options: dict[str, Any]) -> ms.Result:
+    """Run a fit, and assert that it did not end before its last pass or iteration."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ms.NotConvergedWarning)
+        result = ms.fit(of.tasks, of.method, **options)
+    (outcome,) = result.outcomes
+    ended = outcome.round == FIT_COUNT if "rounds" in options else outcome.round == 0
+    assert ended, f"{of.name}: {result.status}"
+    return result
+
+
+def measure_fit(of: Case, options: Options) -> Figure:
+    """Compare the estimated time of a fit with the time that it took."""
+    arguments = {"stop": None, "threads": len(cpus()), **of.options}
+    said = ms.estimate(of.tasks, of.method, call="fit", **arguments).seconds
+    timing = side_by_side({"fit": partial(call_fit, of, arguments)}, options.repeats)["fit"]
+    return compare(of, timing, said)
+
+
 def cases(folder: Path) -> Iterator[Case]:
     yield from in_coordinates()
     yield from at_full_size()
@@ -184,6 +243,11 @@ def measure(of: Case, options: Options) -> Figure:
     rounds = min(max(round(expected / round_estimate.seconds_per_round), LEAST), MOST)
     said = ms.estimate(of.tasks, of.method, **_options(of, rounds)).seconds
     timing = side_by_side({"run": partial(call, of, rounds)}, options.repeats)["run"]
+    return compare(of, timing, said)
+
+
+def compare(of: Case, timing: Timing, said: float) -> Figure:
+    """Return the factor between an estimated and a measured time."""
     ran = min(timing.seconds)
     return figure(
         timing,
@@ -199,4 +263,5 @@ def measure(of: Case, options: Options) -> Figure:
 
 def run(options: Options) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
-        return [measure(of, options) for of in cases(Path(folder))]
+        runs = [measure(of, options) for of in cases(Path(folder))]
+    return runs + [measure_fit(of, options) for of in fits()]

@@ -22,7 +22,7 @@ from .config.counts import DEFAULT_N
 from .config.fit_config import FitConfig
 from .config.options import DEFAULT_STOP, Stop
 from .engines.trials import Trials
-from .estimators.configure import configure_fit, rows_in_law
+from .estimators.configure import configure_fit
 from .estimators.estimator import Estimate, Estimator, Unrecorded
 from .estimators.names import algorithm_of
 from .estimators.rank import choose_width
@@ -38,10 +38,6 @@ from .sharding.agreement import agreed, guarded
 from .solved_methods import AltGDmin
 from .tasks.batch import TaskBatch
 from .tasks.linear import LinearTasks
-
-# Rates of a typical machine, and the work of a typical estimator, for `fit_seconds`.
-FLOP_SECONDS, RANDOM_SECONDS = 2e-10, 2e-9  # of a floating-point operation, of a random number
-PRODUCTS = 50  # products with X and with its transpose
 
 Parts = dict[str, NDArray[Any]]
 
@@ -474,19 +470,3 @@ def _parts(config: FitConfig, ends: list[_Trial]) -> Parts:
             M[i], small = _coordinates(end.B, end.B_star, end.space)
             R[i] = np.pad(small, ((0, layout.height - len(small)), (0, 0)))
     return parts | {"w": heads.mean(axis=1), "heads": heads}
-
-
-def fit_seconds(config: FitConfig) -> float:
-    """Predict roughly the seconds of a fit; studies order their runs by this number."""
-    columns = config.width + config.k_star
-    if config.engine == "law":
-        assert config.m is not None
-        rows, _ = rows_in_law(config.drawn_tasks, config.method, config.n, config.m)
-        prepare = rows**2 * (RANDOM_SECONDS + rows * FLOP_SECONDS / 3)
-        product = float(rows**2 * columns)
-    else:
-        prepare, product = 0.0, float(config.samples * config.tasks.d * columns)
-        if config.engine == "sampled":
-            product *= 1 + RANDOM_SECONDS / (FLOP_SECONDS * columns)
-    products = 2 * PRODUCTS if config.rounds is None else 2 * min(config.rounds, PRODUCTS)
-    return len(config.trials) * (prepare + products * product * 2 * FLOP_SECONDS)

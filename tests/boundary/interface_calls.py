@@ -265,9 +265,18 @@ CALLS = {
     ),
     "estimate": Call(
         ms.estimate,
-        {"tasks": TASKS, "method": ms.ANIL(), **RUN, "ranks": 1},
+        {"tasks": TASKS, "method": ms.ANIL(), **RUN, "ranks": 1, "m": None, "call": "train"},
         ms.Estimate,
         words=("B0", "w0", "init"),
+    ),
+    "estimate of a fit": Call(
+        ms.estimate,
+        {
+            **{"tasks": TASKS, "method": ms.AltMin(), **RUN, **FIT, "n": 4, "m": 5, "width": K},
+            **{"ranks": 1, "call": "fit"},
+        },
+        ms.Estimate,
+        words=("estimator",),
     ),
     "plan": Call(
         ms.plan,

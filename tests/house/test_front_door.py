@@ -20,7 +20,11 @@ def arguments(function):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_signatures_are_one(name):
-    assert [p for p in arguments(CALLS[name][0]) if p.name != "ranks"] == arguments(configure)
+    found, expected = arguments(CALLS[name][0]), arguments(configure)
+    if name == "estimate":  # it also takes estimators, whose options have other types
+        found = [p.replace(annotation="") for p in found if p.name not in ("ranks", "m", "call")]
+        expected = [p.replace(annotation="") for p in expected]
+    assert found == expected
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -110,7 +110,7 @@ def test_reduced_rank_regression(d, m, most):
 
 
 def test_reduced_rank_regression_by_passes(monkeypatch):
-    monkeypatch.setattr("metaspan.estimators.reduced_rank._FORMED", 8)
+    monkeypatch.setattr("metaspan.estimators.reduced_rank.FORMED", 8)
     same_on_all_ranks(
         D, 2, lambda shard: estimate(shard, "reduced-rank", {"ridge": 0.1}, same_X=True)
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from metaspan.estimators import names
+from metaspan.estimators import fit_costs, names
 from metaspan.estimators.estimator import Estimate
 
 fit_module = importlib.import_module("metaspan.fit")
@@ -87,6 +87,8 @@ def _estimators(monkeypatch):
     here = {"Steps": Steps, "Truth": Truth}
     known = names.class_of
     monkeypatch.setattr(names, "KINDS", names.KINDS | {k: k.lower() for k in here})
+    costs = dict.fromkeys(("steps", "truth"), fit_costs.COSTS["altgdmin"])  # studies need some cost
+    monkeypatch.setattr(fit_costs, "COSTS", {**fit_costs.COSTS, **costs})
     monkeypatch.setattr(names, "class_of", lambda name: here.get(name.capitalize()) or known(name))
 
 

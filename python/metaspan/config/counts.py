@@ -11,13 +11,21 @@ from ..tasks.summary import BatchSummary, counts_text
 
 
 class _Default(int):
-    """The default of n; its type distinguishes it from a number that the user passed."""
+    """A default number; its type distinguishes it from a number that the user passed."""
+
+    meaning: str
+
+    def __new__(cls, number: int, meaning: str = "") -> _Default:
+        default = super().__new__(cls, number)
+        default.meaning = meaning
+        return default
 
     def __repr__(self) -> str:
-        return f"<{int(self)} of a law, all of a batch>"
+        return f"<{int(self)} {self.meaning}>"
 
 
-DEFAULT_N = _Default(100)
+DEFAULT_N = _Default(100, "of a law, all of a batch")
+DEFAULT_ROUNDS = _Default(1000, "of a run, the limit of an estimator")  # of `estimate`
 
 
 def sample_counts(

@@ -25,19 +25,20 @@ from .workload import Workload, losses_share, record_calls, workload_of
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    r"""Memory and time of a training run.
+    r"""Memory and time of a training run, or of a fit by an estimator.
 
     Parameters
     ----------
     engine : str
         The engine that the run would use.
     route : str or None
-        The route by which the arrays engine would compute a round.
+        The route by which the arrays engine would compute a round; None for a fit.
     memory_bytes : int
         Bytes that the run allocates at its peak, in addition to the arrays that are passed to the
         run.
     seconds : float
-        Time of all rounds of all trials, and of the setup before the first round.
+        Time of all rounds of all trials, and of the setup before the first round. A fit that
+        converges takes fewer rounds than `rounds`.
     seconds_per_round : float
         Time of one round of all trials.
     flops_per_round : float
@@ -54,6 +55,12 @@ class Estimate:
     ranks : int
         Number of ranks that share the run. The memory is that of the rank with the most columns,
         and the time assumes the network of a common cluster.
+    rounds : int
+        Number of rounds of which `seconds` is the time. For a fit, it is the largest number of
+        iterations or passes that the call allows, and 0 if nothing is iterated.
+    unit : str
+        What a round is: "round" of training; "iteration" of an iterative estimator; "pass" over the
+        samples in the search of an estimator with a closed form.
     """
 
     engine: str
@@ -67,13 +74,21 @@ class Estimate:
     device: str = "cpu"
     device_bytes: int = 0
     ranks: int = 1
+    rounds: int = 0
+    unit: str = "round"
 
     def __str__(self) -> str:
+        each = f"{'an' if self.unit[0] in 'aeiou' else 'a'} {self.unit}"
+        is_fit = self.unit != "round"
+        time = f"{'at most ' * is_fit}{self.seconds:.3g} s ({self.seconds_per_round:.3g} s {each}"
+        if is_fit and self.rounds:
+            plural = "es" if self.unit == "pass" else "s"
+            time += f", {self.rounds:,} {self.unit}{plural * (self.rounds != 1)}"
         lines = [
             f"engine           {self.engine}{f', {self.route} route' if self.route else ''}",
-            f"round            {self.round}",
-            f"time             {self.seconds:.3g} s ({self.seconds_per_round:.3g} s a round)",
-            f"work             {self.flops_per_round:.3g} flops a round",
+            f"{'samples' if is_fit else 'round':<17}{self.round}",
+            f"time             {time})",
+            f"work             {self.flops_per_round:.3g} flops {each}",
             f"memory           {size_text(self.memory_bytes)}",
             *(f"  {name:<14} {size_text(count)}" for name, count in self.bytes.items()),
         ]

@@ -114,11 +114,16 @@ def _reading(work: Workload, machine: Machine, count: float) -> float:
     """Return the seconds in which `count` bytes of stored features are read."""
     if not work.sizes.stored:
         return 0.0
+    return reading_seconds(machine, count, work.N * work.row_bytes)
+
+
+def reading_seconds(machine: Machine, count: float, size: float) -> float:
+    """Return the seconds in which `count` bytes of a file of `size` bytes are read."""
     # The system keeps a file in its cache after the first read if memory has room for the file.
     # This function requires free memory of twice the file's size, since the run and other processes
     # need memory too.
     free = memory.available_bytes()
-    in_cache = free is not None and 2 * work.N * work.row_bytes <= free
+    in_cache = free is not None and 2 * size <= free
     return count / (machine.read / READS_OF_COPY if in_cache else DISK_RATE)
 
 

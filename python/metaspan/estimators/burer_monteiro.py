@@ -30,7 +30,7 @@ class BurerMonteiro:
     Minimises ``sum_i w_i ||y_i - X_i B v_i||^2 / (2 N) + ||B^T B - V^T V||_F^2 / 8`` over B (dim,
     k) and V (n, k), with N the number of rows of all tasks and w_i the weights of the tasks, by
     L-BFGS (SciPy, 10 corrections). An evaluation takes one pass over X, and an iteration makes
-    hardly more than one evaluation. The memory in addition to the samples is about 22 (dim + n) k
+    hardly more than one evaluation. The memory in addition to the samples is about 44 (dim + n) k
     numbers. The trace has the objective of every accepted iterate, which never rises.
 
     Parameters

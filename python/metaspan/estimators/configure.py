@@ -120,9 +120,14 @@ def rows_in_law(
     tasks: LinearTasks, estimator: Estimator | AltGDmin, n: int, m: int
 ) -> tuple[int, int]:
     """Return the number of rows that the engine "law" draws, and the most for which "auto" does."""
-    if algorithm_of(estimator).uses_averages and tasks.features != "sphere":
+    if draws_averages(tasks, estimator):
         return 2 * n, MOST_AVERAGES
     return n * m, MOST_ROWS
+
+
+def draws_averages(tasks: LinearTasks, estimator: Estimator | AltGDmin) -> bool:
+    """Return whether the engine "law" draws averages of tasks in place of samples."""
+    return algorithm_of(estimator).uses_averages and tasks.features != "sphere"
 
 
 def choose_engine(

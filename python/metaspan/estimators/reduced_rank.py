@@ -25,7 +25,7 @@ from .solvers import (
 )
 from .space import Space
 
-_FORMED = 4096  # a Gram matrix of X of at most this order is formed
+FORMED = 4096  # a Gram matrix of X of at most this order is formed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class ReducedRank:
         Y = np.ascontiguousarray(samples.y.reshape(samples.n, m).T)  # (m, n)
         scaled = Y * np.sqrt(samples.weights)
         reason = ""
-        if min(m, shared.dim) > _FORMED:
+        if min(m, shared.dim) > FORMED:
             directions, reason = self._by_passes(shared, scaled, width)
         elif m <= shared.dim:
             directions = shared.combine(_dual(shared, scaled, self.ridge, width))

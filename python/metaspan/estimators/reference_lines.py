@@ -42,7 +42,7 @@ from .space import EstimateError
 from .transforms import RowForms, scaled_rows
 
 FILL = 20  # stream of the random directions in the representation of `Pooled`
-_GRAM_NUMBERS = 1 << 22  # the most numbers of Gram matrices in memory at a time
+GRAM_NUMBERS = 1 << 22  # the most numbers of Gram matrices in memory at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +218,7 @@ def _spectra(samples: Samples) -> Iterator[tuple[I64, I64, F64, F64]]:
     first = 0
     while first < samples.n:
         before = ends[first - 1] if first else 0
-        last = max(first + 1, int(np.searchsorted(ends, before + _GRAM_NUMBERS, side="right")))
+        last = max(first + 1, int(np.searchsorted(ends, before + GRAM_NUMBERS, side="right")))
         grams = samples.grams(range(first, last))
         for tasks, rows in by_length(samples.offsets[first : last + 1]):
             squares, U = np.linalg.eigh(np.array([grams[i] for i in tasks]))

@@ -10,6 +10,7 @@ from .samples import I64, by_length
 
 LOO = "loo"
 _DECADES = np.arange(-8.0, 3.5, 0.5)  # log10 of the penalties, relative to the scale
+PENALTIES = len(_DECADES)  # number of penalties that are tried
 
 
 def check_ridge(value: object) -> float | str:

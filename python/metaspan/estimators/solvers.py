@@ -19,8 +19,8 @@ Start = F64 | Callable[[], F64]  # a matrix, or a function that computes it on d
 
 TOL = 1e-8  # bound on the sine of the largest angle between computed and exact eigenvectors
 PASSES = 60  # the most products with a block of vectors in a decomposition
-_FORMED = 128  # a matrix of at most this order is formed, in blocks of _COLUMNS columns
-_COLUMNS = 64
+FORMED = 128  # a matrix of at most this order is formed, in blocks of COLUMNS columns
+COLUMNS = 64
 _ROUNDING = 1e-13  # residuals below this share of a matrix norm are rounding errors
 _NOT_FINITE = "products with the samples are not finite numbers"
 _BLOCKS = (8, 30)  # least and most blocks of a Krylov space that is not yet compressed
@@ -78,6 +78,11 @@ def start_columns(k: int) -> int:
     return k + max(5, k // 2)
 
 
+def space_columns(dim: int, block: int) -> int:
+    """Return the most columns of a block Krylov space of vectors of length `dim`."""
+    return min(dim, block * min(max(_NUMBERS // (dim * block), _BLOCKS[0]), _BLOCKS[1]))
+
+
 def fixed_normals(rows: int, columns: int) -> F64:
     """Return a fixed matrix of normal numbers, from which starts of Krylov spaces are computed."""
     return np.random.Generator(np.random.Philox(key=20)).standard_normal((rows, columns))
@@ -102,7 +107,7 @@ def largest_eigenvectors(  # noqa: PLR0917
     eigenvectors. The iteration ends when this bound is at most `tol`, when the space is invariant,
     or after `passes` calls.
     """
-    if space.dim <= _FORMED:
+    if space.dim <= FORMED:
         return _eigenvectors_of_formed(apply, space, k)
     block = start() if callable(start) else start
     if precondition is not None:
@@ -137,8 +142,8 @@ def top_eigenvectors(  # noqa: PLR0917
 def form_matrix(apply: Operator, space: Space) -> F64:
     """Return all rows of a symmetric matrix, (dim, dim), from products with the identity."""
     blocks = [
-        apply(space.identity(first, min(first + _COLUMNS, space.dim)))
-        for first in range(0, space.dim, _COLUMNS)
+        apply(space.identity(first, min(first + COLUMNS, space.dim)))
+        for first in range(0, space.dim, COLUMNS)
     ]
     return space.all_rows(np.concatenate(blocks, axis=1))
 
@@ -200,7 +205,7 @@ def _block_krylov(  # noqa: PLR0917
     last checks predicts that the search has ended.
     """
     dim, block = space.dim, start.shape[1]
-    columns = min(dim, block * min(max(_NUMBERS // (dim * block), _BLOCKS[0]), _BLOCKS[1]))
+    columns = space_columns(dim, block)
     krylov, schedule = _Krylov(space, columns), _Schedule()
     Q, norm, reason = space.orthonormal(start), 0.0, ""
     for count in range(1, passes + 1):

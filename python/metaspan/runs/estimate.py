@@ -1,36 +1,44 @@
-r"""Predicts memory and time of a training run before it starts."""
+r"""Predicts memory and time of a training run, or of a fit, before it starts."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import DTypeLike
 
 from .._support import check
 from ..config.config import TrainConfig
 from ..config.configure import configure
-from ..config.counts import DEFAULT_N, round_text
+from ..config.counts import DEFAULT_N, DEFAULT_ROUNDS, round_text
+from ..config.fit_config import FitConfig
 from ..config.options import DEFAULT_STOP, Checkpoint, Stop
 from ..config.sharded import check_sharded_run
 from ..cost.device import on_device
 from ..cost.estimate import Estimate
 from ..engines import engine_of
+from ..estimators import names
+from ..estimators.configure import configure_fit
 from ..methods import Method
+from ..solved_methods import AltGDmin
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
 
 if TYPE_CHECKING:
     from ..config.start import StartLike
+    from ..estimators.estimator import Estimator
+
+CALLS = ("auto", "train", "fit")
+MOST_RANKS = 2**31 - 1  # of a communicator of MPI
 
 
 def estimate(
     tasks: LinearTasks | TaskBatch,
-    method: Method | str,
+    method: Method | Estimator | str,
     *,
-    rounds: int = 1000,
+    rounds: int = DEFAULT_ROUNDS,
     n: int | None = DEFAULT_N,
     m_in: int | None = None,
     m_out: int | None = None,
@@ -56,15 +64,17 @@ def estimate(
     on_failure: str = "return",
     comm: Any = None,
     ranks: int | None = None,
-    **steps: float,
+    m: int | None = None,
+    call: str = "auto",
+    **steps: Any,
 ) -> Estimate:
-    r"""Predict the memory and the time of a call of `train` with the same arguments.
-
+    r"""Predict the memory and the time of a call of `train` or `fit` with the same arguments.
 
     Parameters
     ----------
     tasks, method : object
-        As in `train`, which describes all arguments.
+        As in `train`, which describes all arguments; or, as `method`, an estimator of `fit` or its
+        name. Then all other arguments are those of `fit`, and `width` is a number or None.
     rounds, n, m_in, m_out, d_over_n, width, init, engine, route, accumulate : object
         As in `train`. The default of n does not apply to a `TaskBatch`: by default, a round uses
         all tasks of the batch.
@@ -76,17 +86,25 @@ def estimate(
         Number of ranks of a communicator that share the run, see `train`. None: the ranks of
         `comm` or of the batch's communicator, or one. A number needs no MPI, and no `comm`. With
         several ranks, the estimate is that of the rank with the most columns, and the time assumes
-        the network of a common cluster.
+        the network of a common cluster. Fits are estimated for one process.
+    m : int or None
+        As in `fit`: samples of each task.
+    call : {"auto", "train", "fit"}
+        The function whose call is estimated. "auto": `fit` for an estimator, and `train` for a
+        method. "altgdmin", which is both, is an estimator only if `m` is given.
 
     Returns
     -------
     Estimate
         Memory in bytes and time in seconds of all rounds of all trials, if no trial stops early.
+        For a fit, the time is that of all iterations that `rounds` or the estimator's own limit
+        allows, or of all passes that the option `passes` allows; a fit that converges takes less.
 
     Raises
     ------
     TypeError, ValueError
-        If `train` would raise the error for these arguments.
+        If `train` or `fit` would raise the error for these arguments, or if the call is a fit on a
+        device, on several ranks, or with the width "cv".
     MemoryError
         If the samples of one thread's tasks do not fit into memory.
 
@@ -100,44 +118,60 @@ def estimate(
     also has the device memory, and a model predicts the time. This model was not calibrated on a
     card.
 
+    The numbers of iterations and passes of a fit depend on the samples, and so does the number of
+    steps of conjugate gradients in an iteration of "altmin", here 12, or 50 if there are fewer than
+    2 d k samples. The memory is that of a search for eigenvectors that converges in about 20
+    passes. The memory for "trace-norm" is an upper bound, for coefficients of full rank, min(n, d).
+
     Examples
     --------
     >>> import metaspan as ms
     >>> e = ms.estimate(ms.LinearTasks(d=10**12, k=10), "anil", rounds=1000)
     >>> e.engine, e.memory_bytes < 10**6
     ('population', True)
+    >>> e = ms.estimate(ms.LinearTasks(d=10**4, k=5), "altmin", n=100, m=20, rounds=30)
+    >>> e.engine, e.rounds, e.unit
+    ('law', 30, 'iteration')
     """
-    config = configure(
-        tasks,
-        method,
-        rounds=rounds,
-        n=n,
-        m_in=m_in,
-        m_out=m_out,
-        d_over_n=d_over_n,
-        width=width,
-        init=init,
-        engine=engine,
-        route=route,
-        accumulate=accumulate,
-        pool=pool,
-        shared_samples=shared_samples,
-        track_start=track_start,
-        seed=seed,
-        trials=trials,
-        threads=threads,
-        device=device,
-        dtype=dtype,
-        record=record,
-        record_every=record_every,
-        stop=stop,
-        checkpoint=checkpoint,
-        progress=progress,
-        on_failure=on_failure,
-        comm=comm,
+    shared: dict[str, Any] = {
+        "n": n,
+        "width": width,
+        "engine": engine,
+        "seed": seed,
+        "trials": trials,
+        "threads": threads,
+        "device": device,
+        "record": record,
+        "stop": stop,
+        "progress": progress,
+        "on_failure": on_failure,
+        "comm": comm,
         **steps,
-    )
-    return needs(config, ranks)
+    }
+    of_training: dict[str, Any] = {
+        "m_in": m_in,
+        "m_out": m_out,
+        "d_over_n": d_over_n,
+        "init": init,
+        "route": route,
+        "accumulate": accumulate,
+        "pool": pool,
+        "shared_samples": shared_samples,
+        "track_start": track_start,
+        "dtype": dtype,
+        "record_every": record_every,
+        "checkpoint": checkpoint,
+    }
+    if _is_fit(method, call, m):
+        _refuse(of_training)
+        return needs_of_fit(_configure_fit(tasks, method, rounds, {"m": m, **shared}), ranks)
+    if m is not None:
+        raise ValueError(
+            "m must be None for a training run, whose numbers of samples are m_in and m_out; got "
+            f"{check.show(m)}"
+        )
+    trained = cast("Method | str", method)  # `configure` checks its type
+    return needs(configure(tasks, trained, rounds=rounds, **of_training, **shared), ranks)
 
 
 def needs(config: TrainConfig, ranks: int | None = None) -> Estimate:
@@ -145,13 +179,95 @@ def needs(config: TrainConfig, ranks: int | None = None) -> Estimate:
     tasks, count = config.tasks, 1 if config.exchange is None else config.exchange.ranks
     assert isinstance(tasks, (LinearTasks, TaskBatch))
     if ranks is not None:
-        count = check.integer("ranks", ranks, 1)
+        count = check.integer("ranks", ranks, 1, MOST_RANKS)
     check_sharded_run(
         tasks, config.engine, None, pool=config.pool, device=config.device, ranks=count
     )
     counts = config.m_in, config.m_out
     described = round_text(config.tasks, config.n, counts, config.pool, config.d_over_n)
-    on_cpu = replace(engine_of(config).cost(config, count), round=described, ranks=count)
+    on_cpu = replace(
+        engine_of(config).cost(config, count), round=described, ranks=count, rounds=config.rounds
+    )
     if config.device == "cpu":
         return on_cpu
     return on_device(config, on_cpu)
+
+
+def _is_fit(method: object, call: str, m: int | None) -> bool:
+    """Return whether `call`, or the method for "auto", means a call of `fit`."""
+    if check.choice("call", call, CALLS) != "auto":
+        return call == "fit"
+    name = method if isinstance(method, str) else ""
+    if name == "altgdmin" or isinstance(method, AltGDmin):
+        return m is not None
+    return name in names.CLASSES or names.is_estimator(method)
+
+
+def _configure_fit(
+    tasks: LinearTasks | TaskBatch, estimator: Any, rounds: int, arguments: dict[str, Any]
+) -> FitConfig:
+    """Return the configuration of a fit; raise ValueError for a width that its samples choose."""
+    if isinstance(arguments["width"], str):
+        raise ValueError(
+            "width must be a number or None for an estimate, since the samples of a fit determine "
+            f"the width 'cv'; got {check.show(arguments['width'])}"
+        )
+    limit = None if rounds is DEFAULT_ROUNDS else rounds
+    return configure_fit(tasks, estimator, rounds=limit, **arguments)
+
+
+def _refuse(of_training: dict[str, object]) -> None:
+    """Raise ValueError if an argument that `fit` does not have differs from its default."""
+    defaults = {field.name: field.metadata.get("default") for field in fields(TrainConfig)}
+    for name, value in of_training.items():
+        default = defaults[name]
+        if value is not default and not (type(value) is type(default) and value == default):
+            raise ValueError(
+                f"{name} must be left out for a fit, which has no such argument; got "
+                f"{check.show(value)}"
+            )
+
+
+def needs_of_fit(config: FitConfig, ranks: int | None = None) -> Estimate:
+    """Predict the memory and the time of a configured fit on the CPU of one process."""
+    count = 1 if ranks is None else check.integer("ranks", ranks, 1, MOST_RANKS)
+    if config.exchange is not None or count > 1:
+        ran = count if config.exchange is None else config.exchange.ranks
+        raise ValueError(f"ranks must be 1 for the estimate of a fit; got {ran}")
+    if config.device != "cpu":
+        raise ValueError(f"device must be 'cpu' for the estimate of a fit; got {config.device!r}")
+    from ..estimators.fit_costs import fit_cost  # noqa: PLC0415  (imports all estimators)
+    from ..estimators.pass_costs import sample_costs  # noqa: PLC0415
+
+    samples, trials = sample_costs(config), len(config.trials)
+    cost = fit_cost(config, samples)
+    held = int(8 * cost.numbers)
+    # Each trial keeps B and the heads; the result has copies of all of them.
+    kept = 8 * config.width * (samples.dim + config.n)
+    parts = {
+        **dict(samples.parts),
+        "estimator": held,
+        "results": max((trials - 1) * kept, 2 * trials * kept - held),
+    }
+    parts["opening"] = max(samples.opening_bytes - sum(parts.values()), 0)
+    m = "m of the batch" if config.m is None else f"m={config.m}"
+    return Estimate(
+        engine=config.engine,
+        route=None,
+        memory_bytes=sum(parts.values()),
+        seconds=trials * (cost.setup.seconds + cost.most * cost.each.seconds),
+        seconds_per_round=trials * cost.each.seconds,
+        flops_per_round=trials * cost.each.flops,
+        bytes=parts,
+        round=f"n={config.n}, {m}",
+        rounds=cost.most,
+        unit=cost.unit,
+    )
+
+
+def usual_seconds(config: FitConfig) -> float:
+    """Predict the seconds of a fit on the CPU with a typical number of iterations or passes."""
+    from ..estimators.fit_costs import fit_cost  # noqa: PLC0415  (imports all estimators)
+    from ..estimators.pass_costs import sample_costs  # noqa: PLC0415
+
+    return len(config.trials) * fit_cost(config, sample_costs(config)).usual_seconds

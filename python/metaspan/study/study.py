@@ -328,7 +328,8 @@ class Study:
         The prediction is for this machine, whose rates are measured once, as for
         `metaspan.estimate`; on a quiet machine it is right within a factor of about two. The time
         of users' functions, of measures and of starting processes is not part of it. A run that a
-        stop rule ends early takes less time. The cost is that of planning, about a tenth of a
+        stop rule ends early takes less time. The time of a fit by an estimator is that of a typical
+        number of iterations. The cost is that of planning, about a tenth of a
         millisecond a cell.
 
         Examples

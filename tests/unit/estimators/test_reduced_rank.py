@@ -23,7 +23,7 @@ def draw_shared(rng, *, n=12, d=9, k=3, m=20, noise=0.5):
 def test_coefficients_are_the_best_of_their_rank(rng, monkeypatch, shape, ridge, by_passes):
     m, d = shape
     if by_passes:
-        monkeypatch.setattr(reduced_rank, "_FORMED", 0)
+        monkeypatch.setattr(reduced_rank, "FORMED", 0)
     X, Y, B_star = draw_shared(rng, m=m, d=d)
     weights = draw_weights(rng, 12)
     samples = DenseSamples([X] * 12, list(Y.T), B_star, weights)
@@ -52,7 +52,7 @@ def test_narrower_estimate_is_the_first_columns_of_a_wider_one(rng):
 
 
 def test_equations_that_are_not_solved_are_reported(rng, monkeypatch):
-    monkeypatch.setattr(reduced_rank, "_FORMED", 0)
+    monkeypatch.setattr(reduced_rank, "FORMED", 0)
     X, Y, _ = draw_shared(rng, m=40, d=30)
     estimate = ReducedRank(passes=2).estimate(DenseSamples([X] * 12, list(Y.T)), 3, None)
     assert not estimate.converged
@@ -68,7 +68,7 @@ def test_tasks_with_different_features_are_refused(rng):
 @pytest.mark.parametrize("by_passes", [False, True])
 def test_width_above_the_rank_is_refused(rng, monkeypatch, by_passes):
     if by_passes:
-        monkeypatch.setattr(reduced_rank, "_FORMED", 0)
+        monkeypatch.setattr(reduced_rank, "FORMED", 0)
     X, Y, _ = draw_shared(rng, n=2)
     with pytest.raises(ValueError, match="width must be at most 2, the number of directions"):
         ReducedRank().estimate(DenseSamples([X] * 2, list(Y.T)), 3, None)

@@ -49,7 +49,7 @@ def test_single_tasks_do_not_depend_on_how_many_gram_matrices_are_kept(rng, monk
     X, y, _ = draw(rng, d=30, m=rng.integers(2, 9, 12))
     samples, B = DenseSamples(X, y), []
     for numbers in (1 << 22, 100, 1):
-        monkeypatch.setattr(reference_lines, "_GRAM_NUMBERS", numbers)
+        monkeypatch.setattr(reference_lines, "GRAM_NUMBERS", numbers)
         estimate = SingleTask(ridge=ridge).estimate(samples, 3, None)
         B.append(coefficients(estimate))
     for other in B[1:]:

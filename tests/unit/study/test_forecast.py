@@ -70,12 +70,19 @@ def test_runs_that_train_refuses_are_counted_with_their_reason(tmp_path):
         ms.Study(tmp_path, dict(k=2, method="anil"), dict(d=[1]), seeds=2).estimate()
 
 
-def test_fits_have_a_time_and_no_memory(tmp_path):
-    base = dict(d=20, k=2, m_in=5, m_out=5, rounds=10)
-    study = ms.Study(tmp_path, base, dict(method=["moments", "anil"], n=[50]))
+def test_fits_have_a_time_and_a_memory(tmp_path):
+    base = dict(d=10**5, k=2, m_in=5, m_out=5, rounds=10, noise=0.1)
+    study = ms.Study(tmp_path / "s", base, dict(method=["moments", "anil"], n=[50]))
     found = study.estimate()
     assert found.fits == 1
-    assert "no memory  is predicted for the 1 cell that is a fit" in str(found)
+    assert "fits       1 cell that is a fit, timed for a typical number of passes" in str(found)
+    tasks = ms.LinearTasks(d=10**5, k=2, noise=0.1)
+    fit = ms.estimate(tasks, "moments", n=50, m=10)
+    assert found.memory_bytes == fit.memory_bytes > 8 * 500**2 / 2
+    assert found.largest == "method = moments, n = 50"
+    slow = ms.Study(tmp_path / "t", base | {"n": 50}, dict(method=["altmin"]))
+    limit = ms.estimate(tasks, "altmin", n=50, m=10, rounds=10)
+    assert slow.estimate(threads=1).longest < 2 * limit.seconds + START_SECONDS
 
 
 @pytest.mark.parametrize(

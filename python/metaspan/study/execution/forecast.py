@@ -10,7 +10,7 @@ from pathlib import Path
 from ..._support.memory import size_text
 from ..._support.numbers import rounded
 from ...config.fit_config import FitConfig
-from ...runs.estimate import needs
+from ...runs.estimate import needs, needs_of_fit
 from ..design.cells import Cell, configure_cell
 from ..design.spec import Spec
 from .plan import make_plan
@@ -44,13 +44,13 @@ class StudyEstimate:
     longest : float
         Time of the longest single run in seconds, which no number of processes shortens.
     memory_bytes : int
-        Memory of the largest call of `train` in one process, besides the package itself. A call
-        does several short runs of one cell together. Fits by estimators are not part of this
-        number.
+        Memory of the largest call of `train` or `fit` in one process, besides the package itself. A
+        call does several short runs of one cell together.
     largest : str
         Varied values of the cell whose call needs the most memory.
     fits : int
-        Number of cells that are fits by estimators, whose memory is not predicted.
+        Number of cells that are fits by estimators. Their time is that of a typical number of
+        iterations, because the samples determine when a fit converges.
     """
 
     name: str
@@ -88,7 +88,7 @@ class StudyEstimate:
             cells = (
                 "1 cell that is a fit" if self.fits == 1 else f"{self.fits:,} cells that are fits"
             )
-            lines.append(f"  no memory  is predicted for the {cells}")
+            lines.append(f"  fits       {cells}, timed for a typical number of passes")
         if self.impossible:
             lines.append(f"  refused    {self.impossible:,} x {self.reason}")
         return "\n".join(lines)
@@ -148,10 +148,12 @@ def forecast(
             continue
         trials = together[cell.name]
         config = configure_cell(cell.arguments, trials=trials, record=spec.records, threads=threads)
-        if isinstance(config, FitConfig):
+        on_cpu = replace(config, device="cpu")
+        if isinstance(on_cpu, FitConfig):
             fits += 1
-            continue
-        used = needs(replace(config, device="cpu")).memory_bytes
+            used = needs_of_fit(on_cpu).memory_bytes
+        else:
+            used = needs(on_cpu).memory_bytes
         if used > memory:
             memory, largest = used, _describe(cell)
     return StudyEstimate(

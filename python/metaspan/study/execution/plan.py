@@ -13,8 +13,7 @@ from ...build import version_and_level
 from ...config.config import TrainConfig
 from ...config.fit_config import FitConfig
 from ...engines import advances_together
-from ...fit import fit_seconds
-from ...runs.estimate import needs
+from ...runs.estimate import needs, usual_seconds
 from ..design.cells import Cell, configure_cell
 from ..design.spec import Spec
 from .store import Row, RunId
@@ -283,7 +282,7 @@ def _predict_seconds(config: TrainConfig) -> float:
     device, and processes that are forked from one with an open device cannot use it.
     """
     if isinstance(config, FitConfig):
-        return fit_seconds(config) + START_SECONDS
+        return usual_seconds(replace(config, device="cpu")) + START_SECONDS
     return needs(replace(config, device="cpu")).seconds + START_SECONDS
 
 
