@@ -22,6 +22,7 @@ from bench.harness import Figure, Options, Timing, absent, cpus, figure, relativ
 from bench.workloads import ALPHA, Problem, assert_call, problem, rounds_of
 
 core = ms._core
+types = import_module("metaspan._core_types")
 METHODS = ("fo-anil", "maml")
 SIZES = (Size(100, 5, 50, 25, 25), Size(300, 5, 50, 50, 50), Size(1_000, 10, 100, 100, 100))
 POPULATION = ((1_000, 10, 100), (10_000, 10, 100))  # d, k, n
@@ -92,11 +93,10 @@ def _adaptation(inputs: Problem, method: str, repeats: int) -> list[Figure]:
     """Compare `adapt` on dense data with the core's inner loop on checked arrays."""
     B, w, X, y = inputs.B, inputs.w, inputs.arrays.X_in, inputs.arrays.y_in
     described = _describe(method)
-    CoreData = import_module("metaspan._core_types").CoreData
     whole, work = "metaspan, adapt", "metaspan, inner loop"
 
     def of_core() -> np.ndarray:
-        batch = core.Batch(CoreData(X, y), X.shape[2])
+        batch = core.Batch(types.CoreData(X, y), X.shape[2])
         return core.adapt_arrays(described, B, w, batch, False, len(cpus()))[0]
 
     def of_numpy() -> np.ndarray:
@@ -162,7 +162,9 @@ def _population(sizes: tuple[int, int, int], method: str, repeats: int) -> list[
     return [*rows, *absent(missing, bench="calls", case=rows[0].case, unit="ms")]
 
 
-def _describe(method: str) -> tuple[float | int | bool, ...]:
+def _describe(method: str) -> Any:
     """Describe to the core a method with one inner step."""
     rule = peers.RULES[method]
-    return ALPHA, 0.1, 1, rule.adapt_B, rule.exact, 0.1, True, 0, False, 0.0
+    return types.CoreMethod(
+        alpha=ALPHA, beta=0.1, inner_steps=1, adapt_B=rule.adapt_B, exact=rule.exact, beta_head=0.1
+    )
