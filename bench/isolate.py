@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from bench.harness import Figure, Options, cpus
-from bench.machine import limits
+from bench.machine import limits, processor
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def _child(part: Part, options: Options, pipe: Connection) -> None:
         figures = getattr(importlib.import_module(f"bench.{part.module}"), part.function)(options)
         about = {
             "cores": len(cpus()),
+            "processor": processor(),
             "limits": limits(options.repeats),
             "config": dict(importlib.import_module("metaspan").show_config()),
         }

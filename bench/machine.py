@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +15,20 @@ from bench.harness import Figure, Options, busy_elsewhere, cpus
 
 MEGABYTES = 512  # size of the array that is read, far larger than any last-level cache
 CACHED = 2**19  # bytes for each core, which fit the core's own cache
+KINDS = {"family": "cpu family", "model": "model"}  # of processors, as /proc/cpuinfo names them
 ORDER = 2048  # number of rows of the square matrices that are multiplied
+
+
+def processor() -> str:
+    """Return the name of the processor, with its family and model where Linux tells them."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor() or platform.machine()
+    lines = (line.partition(":") for line in info.read_text(encoding="utf-8").splitlines())
+    facts = {name.strip(): value.strip() for name, _, value in lines}
+    words = [facts.get("model name", platform.machine())]
+    words += [f"{what} {facts[key]}" for what, key in KINDS.items() if key in facts]
+    return ", ".join(words)
 
 
 def best(call: Callable[[], object], repeats: int) -> float:

@@ -41,7 +41,11 @@ TITLES = {
     "family": "Rounds of the other methods",
     "sampled": "Rounds on fresh samples, at full dimension",
     "estimators": "Estimators",
+    "estimators in law": "Estimators on samples in law",
     "studies": "Studies",
+    "people": "Fits of `SharedRepresentation`",
+    "explore": "The explorer",
+    "mpi": "Runs that ranks share",
     "estimate": "`estimate` beside the runs that it predicts",
     "isa": "Instruction-set levels",
 }
@@ -55,6 +59,7 @@ The floor is the least time that the measured limits of the machine allow for th
 route must read, the products that it must compute, or the random numbers that it must draw.
 `!` marks figures that were taken while other processes used the cores.
 `~` marks figures that are extrapolated from a part of a round."""
+QUICK = "These figures are of a run with `--quick`: three samples each, at smaller sizes."
 ROOFLINE = """\
 ![Speed against arithmetic per byte, with the limits of the machine](figures/roofline.png)
 
@@ -93,7 +98,8 @@ def page(records: list[Record]) -> str:
     for bench, title in TITLES.items():
         of_bench = [record for record in records if record["bench"] == bench]
         if of_bench:
-            parts += [f"## {title}", *_drawing(bench, of_bench), *_tables(of_bench)]
+            quick = [QUICK] * any(record["quick"] for record in of_bench)
+            parts += [f"## {title}", *quick, *_drawing(bench, of_bench), *_tables(of_bench)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -113,7 +119,8 @@ def _machine(records: list[Record]) -> str:
         [str(cores), *(show(best[name]) for name in LIMITS)]
         for cores, best in limits(records).items()
     ]
-    return f"{_table(['cores', *LIMITS.values()], rows)}\n\nThe build: {build}."
+    table = _table(["cores", *LIMITS.values()], rows)
+    return f"The processor: {records[-1]['processor']}.\n\n{table}\n\nThe build: {build}."
 
 
 def _tables(records: list[Record]) -> list[str]:
