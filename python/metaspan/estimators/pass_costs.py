@@ -20,8 +20,7 @@ from .sources import KEPT_BYTES, SPARE
 # Writing an array that was just allocated takes as long as reading it this number of times, since
 # the system clears its pages first.
 FRESH = 6
-PIECE = 1 << 13  # columns of X whose sums the core keeps apart
-
+PIECE = 1 << 13  # columns of X whose sums the core keeps apart: its kVectorPiece
 
 LANE = 8  # numbers of a register
 READS = 4  # time of a read of a row of a factor at random, relative to a read in order
