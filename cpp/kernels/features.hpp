@@ -11,6 +11,16 @@
 
 namespace metaspan::kernels {
 
+/// A block of rows of X, and where their features are written.
+template <class Scalar>
+struct FeatureRows {
+  const Scalar* X;  // (count, columns), rows `stride` apart
+  std::ptrdiff_t count, stride;
+  double* Z;  // (count, k) out
+};
+template <class Scalar>
+FeatureRows(const Scalar*, std::ptrdiff_t, std::ptrdiff_t, double*) -> FeatureRows<Scalar>;
+
 namespace detail {
 
 constexpr int kMostColumns = 7;  // of B that are multiplied together
@@ -47,10 +57,12 @@ inline void pack(std::ptrdiff_t columns, const double* B_t, std::ptrdiff_t b_str
   }
 }
 
-/// What to prefetch while some rows of X are multiplied: the numbers that are `places` behind those
-/// being multiplied, for one register of columns in `every`, beginning with register `first`.
+/// The rows of X that are multiplied next, and are prefetched while others are multiplied: in one
+/// register of columns in `every`, beginning with register `first`.
+template <class Scalar>
 struct Ahead {
-  std::ptrdiff_t places = 0, first = -1, every = 1;  // a negative `first`: nothing
+  const Scalar* X = nullptr;
+  std::ptrdiff_t stride = 0, first = -1, every = 1;  // a negative `first`: nothing
 };
 
 /// Computes sums += X B for `Rows` rows of X and `Columns` columns of B. Every element of the
@@ -62,7 +74,7 @@ struct Ahead {
 template <int Rows, int Columns, class Scalar>
 inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                          const double* tile,  // (columns / kLane, Columns, kLane)
-                         Ahead ahead, double* sums, std::ptrdiff_t sums_stride) {
+                         const Ahead<Scalar>& ahead, double* sums, std::ptrdiff_t sums_stride) {
   Lane sum[Rows][Columns];
   for (int r = 0; r < Rows; ++r) {
     for (int j = 0; j < Columns; ++j) sum[r][j] = load(sums + r * sums_stride + j * kLane);
@@ -73,7 +85,7 @@ inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t
     for (int r = 0; r < Rows; ++r) x[r] = load_wide(X + r * stride + c);
     if (wait == 0) {
       for (int r = 0; r < Rows; ++r) {
-        __builtin_prefetch(X + r * stride + c + ahead.places, 0, 2);
+        __builtin_prefetch(ahead.X + r * ahead.stride + c, 0, 2);
       }
       wait = ahead.every;
     }
@@ -101,8 +113,9 @@ inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t
 /// `Rows` / 2 at a time, and so on down to single rows. No sum depends on how rows are grouped.
 template <int Rows, int Columns, class Scalar>
 inline void add_features_of_rows(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scalar* X,
-                                 std::ptrdiff_t stride, const double* tile, Ahead ahead,
-                                 double* sums, std::ptrdiff_t sums_stride) {
+                                 std::ptrdiff_t stride, const double* tile,
+                                 const Ahead<Scalar>& ahead, double* sums,
+                                 std::ptrdiff_t sums_stride) {
   std::ptrdiff_t i = 0;
   for (; i + Rows <= rows; i += Rows) {
     add_features<Rows, Columns>(columns, X + i * stride, stride, tile, ahead,
@@ -123,42 +136,55 @@ constexpr std::ptrdiff_t columns_at_once(std::ptrdiff_t rows, std::ptrdiff_t k) 
                                     far ? kFarTile : kNearColumns);
 }
 
-/// Computes sums += X B for a chunk of columns of X. The columns of B are divided into `strips`
-/// strips of `Widest` columns or one less. A few rows of X at a time are multiplied by all strips,
-/// while the same columns of the next rows are prefetched or, after the last rows, `next`. The
-/// strips share the work of prefetching.
+/// Computes sums += X B for a chunk of columns, which begin at column `first` of all blocks. The
+/// columns of B are divided into `strips` strips of `Widest` columns or one less. The chunk of B is
+/// copied into the tile once and serves all blocks. A few rows of X at a time are multiplied by all
+/// strips, while the same columns of the next rows are prefetched; the rows after the last block
+/// are those of the first block in the next chunk, if there is one. The strips share the work of
+/// prefetching.
 template <int Widest, class Scalar>
-inline void add_chunk(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t k,
-                      std::ptrdiff_t strips, const Scalar* X, std::ptrdiff_t stride,
-                      const double* B_t, std::ptrdiff_t b_stride, const Scalar* next,
+inline void add_chunk(const FeatureRows<Scalar>* blocks, std::ptrdiff_t count, std::ptrdiff_t first,
+                      std::ptrdiff_t columns, bool last, std::ptrdiff_t k, std::ptrdiff_t strips,
+                      const double* B_t, std::ptrdiff_t b_stride,
                       double* tile,    // (k, columns rounded up to registers) scratch
-                      double* sums) {  // (rows, k, kLane)
+                      double* sums) {  // (rows of all blocks, k, kLane)
   constexpr int kTogether = rows_together<Widest>();
   constexpr int kNarrow = Widest > 1 ? Widest - 1 : 1;
   const std::ptrdiff_t padded = (columns + kLane - 1) / kLane * kLane;
   const auto each_strip = [&](auto&& wide, auto&& narrow) {
     for (std::ptrdiff_t strip = 0; strip < strips; ++strip) {
-      const std::ptrdiff_t first = strip * k / strips, width = (strip + 1) * k / strips - first;
-      width == Widest ? wide(first, strip) : narrow(first, strip);
+      const std::ptrdiff_t begin = strip * k / strips, width = (strip + 1) * k / strips - begin;
+      width == Widest ? wide(begin, strip) : narrow(begin, strip);
     }
   };
   const auto pack_strip = [&](auto width) {
-    return [&](std::ptrdiff_t first, std::ptrdiff_t) {
-      pack<width>(columns, B_t + first * b_stride, b_stride, tile + first * padded);
+    return [&](std::ptrdiff_t begin, std::ptrdiff_t) {
+      pack<width>(columns, B_t + begin * b_stride + first, b_stride, tile + begin * padded);
     };
   };
   each_strip(pack_strip(Constant<Widest>{}), pack_strip(Constant<kNarrow>{}));
-  for (std::ptrdiff_t i = 0; i < rows; i += kTogether) {
-    const Scalar* at = X + i * stride;
-    const std::ptrdiff_t places = i + 2 * kTogether <= rows ? kTogether * stride : next - at;
-    const auto multiply = [&](auto width) {
-      return [&](std::ptrdiff_t first, std::ptrdiff_t strip) {
-        add_features_of_rows<kTogether, width>(
-            rows - i < kTogether ? rows - i : kTogether, columns, at, stride, tile + first * padded,
-            {places, strip, strips}, sums + (i * k + first) * kLane, k * kLane);
+  for (std::ptrdiff_t b = 0; b < count; ++b) {
+    const FeatureRows<Scalar>& block = blocks[b];
+    const std::ptrdiff_t rows = block.count, stride = block.stride;
+    const Scalar* X = block.X + first;
+    for (std::ptrdiff_t i = 0; i < rows; i += kTogether) {
+      Ahead<Scalar> ahead{X + (i + kTogether) * stride, stride, 0, strips};
+      if (i + 2 * kTogether > rows && b + 1 < count) {
+        ahead = {blocks[b + 1].X + first, blocks[b + 1].stride, 0, strips};
+      } else if (i + 2 * kTogether > rows && !last) {
+        ahead = {blocks[0].X + first + columns, blocks[0].stride, 0, strips};
+      }
+      const auto multiply = [&](auto width) {
+        return [&](std::ptrdiff_t begin, std::ptrdiff_t strip) {
+          ahead.first = strip;
+          add_features_of_rows<kTogether, width>(
+              rows - i < kTogether ? rows - i : kTogether, columns, X + i * stride, stride,
+              tile + begin * padded, ahead, sums + (i * k + begin) * kLane, k * kLane);
+        };
       };
-    };
-    each_strip(multiply(Constant<Widest>{}), multiply(Constant<kNarrow>{}));
+      each_strip(multiply(Constant<Widest>{}), multiply(Constant<kNarrow>{}));
+    }
+    sums += rows * k * kLane;
   }
 }
 
@@ -186,23 +212,25 @@ inline void add_elements(std::ptrdiff_t count, const double* registers, double* 
 
 }  // namespace detail
 
-/// Doubles of scratch memory that sweep_features() needs: a tile, the sums, and room to align them.
+/// Doubles of scratch memory that sweep_features() needs for `rows` rows in all blocks: a tile, the
+/// sums, and room to align them.
 constexpr std::ptrdiff_t features_scratch(std::ptrdiff_t rows, std::ptrdiff_t k) {
   return detail::columns_at_once(rows, k) * k + rows * k * kLane + kLane;
 }
 
-/// Computes Z = X B from B^T. X is read in chunks of so few columns that the part of B for a chunk
-/// stays in the L2 cache. Every element of Z has kLane sums. Sum l is over the columns l, l +
-/// kLane, l + 2 kLane and so on of X, in order, and at the end the kLane sums are added in order.
-/// The bits of a row of Z depend on `columns`, but not on `rows` or k.
+/// Computes Z = X B from B^T for one or more blocks of rows. X is read in chunks of so few columns
+/// that the part of B for a chunk stays in the L2 cache, and all blocks use it there. Every element
+/// of Z has kLane sums. Sum l is over the columns l, l + kLane, l + 2 kLane and so on of X, in
+/// order, and at the end the kLane sums are added in order. The bits of a row of Z depend on
+/// `columns`, but neither on the blocks nor on k.
 template <class Scalar>
-inline void sweep_features(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t k,
-                           const Scalar* X,  // (rows, columns), rows `stride` apart
-                           std::ptrdiff_t stride,
+inline void sweep_features(const FeatureRows<Scalar>* blocks, std::ptrdiff_t count,
+                           std::ptrdiff_t columns, std::ptrdiff_t k,
                            const double* B_t,  // (k, columns), rows `b_stride` apart
                            std::ptrdiff_t b_stride,
-                           double* scratch,  // (features_scratch(rows, k),)
-                           double* Z) {      // (rows, k)
+                           double* scratch) {  // (features_scratch(rows of all blocks, k),)
+  std::ptrdiff_t rows = 0;
+  for (std::ptrdiff_t b = 0; b < count; ++b) rows += blocks[b].count;
   const std::ptrdiff_t chunk = detail::columns_at_once(rows, k);
   const std::ptrdiff_t strips = (k + detail::kMostColumns - 1) / detail::kMostColumns;
   const auto number = reinterpret_cast<std::uintptr_t>(scratch) / sizeof(double);
@@ -211,13 +239,15 @@ inline void sweep_features(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptr
   for (std::ptrdiff_t i = 0; i < rows * k * kLane; ++i) sums[i] = 0;
   detail::with_constant<detail::kMostColumns>((k + strips - 1) / strips, [&](auto widest) {
     for (std::ptrdiff_t c = 0; c < columns; c += chunk) {
-      const std::ptrdiff_t count = columns - c < chunk ? columns - c : chunk;
-      const Scalar* next = X + (c + count < columns ? c + count : rows * stride);
-      detail::add_chunk<widest>(rows, count, k, strips, X + c, stride, B_t + c, b_stride, next,
-                                tile, sums);
+      const std::ptrdiff_t width = columns - c < chunk ? columns - c : chunk;
+      detail::add_chunk<widest>(blocks, count, c, width, c + width == columns, k, strips, B_t,
+                                b_stride, tile, sums);
     }
   });
-  detail::add_elements(rows * k, sums, Z);
+  for (std::ptrdiff_t b = 0; b < count; ++b) {
+    detail::add_elements(blocks[b].count * k, sums, blocks[b].Z);
+    sums += blocks[b].count * k * kLane;
+  }
 }
 
 }  // namespace metaspan::kernels

@@ -1,28 +1,16 @@
-#include "metaspan/sweeps/vector_design.hpp"
-
 #include <type_traits>
 #include <utility>
 
-#include "cholesky.hpp"
-#include "features.hpp"
 #include "metaspan/algebra/factors.hpp"
 #include "metaspan/base/error.hpp"
-#include "metaspan/base/parallel.hpp"
 #include "metaspan/sweeps/bands.hpp"
 #include "metaspan/sweeps/leaf_copies.hpp"
 #include "sparse.hpp"
 #include "vector.hpp"
+#include "vector_design_impl.hpp"
 
 namespace metaspan {
 namespace {
-
-/// If there are at least kMany tasks for each thread, each thread takes whole tasks. With fewer
-/// tasks, some threads would wait long for others.
-constexpr Index kMany = 4;
-
-/// Number of columns of X that are multiplied by two vectors of residuals at a time.
-/// kCombinedColumns elements of each row of a set, and of the two results, stay in the L2 cache.
-constexpr Index kCombinedColumns = 1024;
 
 /// Number of entries that are sampled to find the edges of the bands.
 constexpr Index kSampled = 1024;
@@ -41,30 +29,6 @@ std::vector<Index> find_bands(const Samples<XScalar>& set, Index d, int threads)
 }
 
 }  // namespace
-
-/// The arguments of one pass over one set of one task: r = X u [- y] and, unless v is null, v = X^T
-/// r.
-template <class XScalar>
-struct VectorDesign<XScalar>::Pass {
-  const Samples<XScalar>* set;
-  Index place;  // position of the task in the panel
-  bool inner, with_y;
-  const double* u;          // (d,)
-  double* v;                // (d,)
-  double* parts;            // (pieces, rows)
-  double* r;                // (m,) out
-  double* scaled;           // (m,) scratch
-  int threads, block = -1;  // threads that share the pieces; block of rows in X^T r, -1 for all
-};
-
-/// Some rows of a set: their address, and their radii if the rows are still to be multiplied by
-/// radii.
-template <class XScalar>
-struct VectorDesign<XScalar>::Rows {
-  const XScalar* X;  // (m, d)
-  Index stride, m;
-  const double* radii;  // (m,)  what they are yet to be multiplied with, or null
-};
 
 /// Allocates the memory that a panel needs, for one thread or for the threads that share the panel.
 /// If the vectors of all slots are terms of grad_B, (10), they are in the block of terms and are
@@ -145,33 +109,6 @@ double* VectorDesign<XScalar>::scaled_of(int slot, Index task) {
   const Index place = !round_.features ? 0 : slot == kNoSlot ? scratch_.slots_ : slot;
   const Index stride = static_cast<Index>(scratch_.residuals_.size());
   return scratch_.scaled_.data() + place * stride + task * (stride / width);
-}
-
-/// Calls body(task, number of threads that share the task) for the tasks of the panel. Each thread
-/// takes whole tasks if the tasks can be divided evenly or if there are many tasks; otherwise all
-/// threads share each task, one task after another. Both ways give the same bits. Threads share
-/// each task if the sums of a task need an exchange.
-template <class XScalar>
-template <class Body>
-void VectorDesign<XScalar>::each_task(Body&& body) {
-  const bool whole_tasks = !round_.shard->is_shared() && (panel_.tasks % round_.threads == 0 ||
-                                                          panel_.tasks >= kMany * round_.threads);
-  parallel_for(whole_tasks ? round_.threads : 1, panel_.tasks, round_.cancel,
-               [&](Index t, int) { body(t, whole_tasks ? 1 : round_.threads); });
-  throw_if_requested(round_.cancel);
-}
-
-/// Calls body(first column, columns, piece) for the pieces of the columns of this process.
-/// Threads may take the pieces in any order, and sum_parts() adds the sums of the pieces.
-template <class XScalar>
-template <class Body>
-void VectorDesign<XScalar>::each_piece(int threads, Body&& body, bool backward) {
-  const Shard::Pieces& pieces = round_.pieces;
-  parallel_for(threads, pieces.count, round_.cancel, [&](Index item, int) {
-    const Index piece = backward ? pieces.count - 1 - item : item;
-    body(pieces.begin(piece), pieces.size(piece), piece);
-  });
-  throw_if_requested(round_.cancel);
 }
 
 /// Returns the memory for parts that belongs to a task, so that threads can work on several tasks
@@ -458,186 +395,6 @@ void VectorDesign<XScalar>::pass_leaves(const Pass& task) {
   round_.shard->sum(round_.shard->leaves(), set.m, task.parts, task.r);
   residuals(task, 0, set.m, nullptr);
   if (task.v != nullptr) combine_leaves(set, task.scaled, task.v, task.threads);
-}
-
-/// Computes Z = X B of the inner sets, (5). Each set is read once, one block of rows at a time. If
-/// rows are generated, a block has no more rows than the scratch can hold.
-template <class XScalar>
-void VectorDesign<XScalar>::project() {
-  const bool made = panel_.inner[0]->is_made();
-  if (made) {
-    const std::vector<double> zero(static_cast<std::size_t>(round_.k * width), 0.0);
-    directions(zero.data(), {nullptr, 0}, true);
-  }
-  const Index most = made ? std::min(kFeatureRows, scratch_.made_in_) : kFeatureRows;
-  each_task([&](Index t, int threads) {
-    Pass task = pass_of_features(t, false, kNoSlot);
-    task.threads = threads;
-    for (Index begin = 0; begin < task.set->m; begin += most) {
-      const Rows rows = rows_of(task, begin, std::min(most, task.set->m - begin));
-      project_rows(task, rows, begin);
-      if (made) keep_truth(task, rows, begin);
-    }
-    if (made && scratch_.made_in_ >= task.set->m) stay_[t] = true;
-  });
-  projected_ = true;
-}
-
-/// Computes rows of Z. An entry of Z is a sum over d; each range of columns of X gives a partial
-/// sum of every entry, and the partial sums are added in order. If features are elliptical, each
-/// row of Z is multiplied by its radius, (12).
-template <class XScalar>
-void VectorDesign<XScalar>::project_rows(const Pass& task, const Rows& rows, Index begin) {
-  const Index d = round_.d, k = round_.k, count = rows.m;
-  each_piece(task.threads, [&](Index first, Index columns, Index piece) {
-    const std::unique_ptr<double[]> scratch(
-        new double[static_cast<std::size_t>(kernels::features_scratch(count, k))]);
-    kernels::sweep_features(count, columns, k, rows.X + first, rows.stride, round_.B_t + first, d,
-                            scratch.get(), task.parts + piece * count * k);
-  });
-  double* Z = scratch_.Z_.data() + (task.place * m_in_ + begin) * k;
-  sum_parts(task.parts, count * k, Z);
-  for (Index i = 0; rows.radii != nullptr && i < count * k; ++i) Z[i] *= rows.radii[i / k];
-}
-
-/// Generated rows have the responses X theta + z, but only z is stored, (12). -X theta is computed
-/// once, from U = -theta, and stored, and from_features() adds it to the residuals.
-template <class XScalar>
-void VectorDesign<XScalar>::keep_truth(const Pass& task, const Rows& rows, Index begin) {
-  const double* u = scratch_.U_.get() + task.place * round_.d;
-  const Index at = task.place * m_in_ + begin;
-  each_piece(task.threads, [&](Index first, Index columns, Index piece) {
-    kernels::sweep_times(rows.m, columns, rows.X + first, rows.stride, u + first,
-                         task.parts + piece * rows.m);
-  });
-  double* out = scratch_.minus_truth_.data() + at;
-  sum_parts(task.parts, rows.m, out);
-  for (Index i = 0; i < rows.m; ++i) {
-    const double radius = rows.radii == nullptr ? 1.0 : rows.radii[i];
-    scratch_.inner_radii_[static_cast<std::size_t>(at + i)] = radius;
-    out[i] *= radius;
-  }
-}
-
-template <class XScalar>
-typename VectorDesign<XScalar>::Pass VectorDesign<XScalar>::pass_of_features(Index t, bool with_y,
-                                                                             int slot) {
-  double* r =
-      scratch_.residuals_.data() + t * static_cast<Index>(scratch_.residuals_.size()) / width;
-  double *parts = parts_of(t), *scaled = scaled_of(slot, t);
-  return {panel_.inner[t], t, true, with_y, nullptr, nullptr, parts, r, scaled, 1};
-}
-
-/// For a method whose inner loop does not move B, computes r = Z V [- y] and Z^T r = B^T X^T r,
-/// (6), from Z of the inner set of every task of the panel. The cost does not depend on d.
-template <class XScalar>
-void VectorDesign<XScalar>::from_features(bool with_y, const double* V, int slot, double* r) {
-  if (!projected_) project();
-  const Index k = round_.k;
-  std::vector<double> column(static_cast<std::size_t>(k));
-  for (Index t = 0; t < panel_.tasks; ++t) {
-    const Pass task = pass_of_features(t, with_y, slot);
-    const Index m = task.set->m;
-    const double* Z = scratch_.Z_.data() + t * m_in_ * k;
-    const bool made = task.set->is_made();
-    for (Index j = 0; j < k; ++j) column[static_cast<std::size_t>(j)] = V[j * width + t];
-    kernels::times(m, k, Z, column.data(), task.r);
-    for (Index i = 0; made && with_y && i < m; ++i) {
-      task.r[i] += scratch_.minus_truth_[static_cast<std::size_t>(t * m_in_ + i)];
-    }
-    residuals(task, 0, m, nullptr);
-    if (slot == kNoSlot) continue;
-    kernels::transposed_times(m, k, Z, task.scaled, column.data());
-    double* all = scratch_.features_.data() + slot * k * width;
-    for (Index j = 0; j < k; ++j) all[j * width + t] = column[static_cast<std::size_t>(j)];
-    // The rows of Z already include the radii. The rows of X in finish() do not, so the residuals
-    // that finish() uses are multiplied by the radii.
-    for (Index i = 0; made && i < m; ++i) {
-      task.scaled[i] *= scratch_.inner_radii_[static_cast<std::size_t>(t * m_in_ + i)];
-    }
-  }
-  interleave(panel_.inner, m_in_, r);
-}
-
-/// Computes Z^T Z and Z^T y of (26), in normalised units, for every task of the panel. For V = 0,
-/// the residual is -y.
-template <class XScalar>
-void VectorDesign<XScalar>::normal_equations(double* G, double* b) {
-  if (!projected_) project();
-  const Index k = round_.k, size = kernels::triangle(k);
-  std::fill_n(G, size * width, 0.0);
-  std::fill_n(b, k * width, 0.0);
-  std::vector<double> of_task(static_cast<std::size_t>(size));
-  std::vector<double> column(static_cast<std::size_t>(k));
-  for (Index t = 0; t < panel_.tasks; ++t) {
-    const Pass task = pass_of_features(t, true, kNoSlot);
-    const Index m = task.set->m;
-    const double* Z = scratch_.Z_.data() + t * m_in_ * k;
-    if (task.set->is_made()) {
-      std::copy_n(scratch_.minus_truth_.data() + t * m_in_, m, task.r);
-    } else {
-      std::fill_n(task.r, m, 0.0);
-    }
-    residuals(task, 0, m, nullptr);
-    std::fill(of_task.begin(), of_task.end(), 0.0);
-    for (Index i = 0; i < m; ++i) kernels::add_outer<1>(k, Z + i * k, of_task.data());
-    kernels::transposed_times(m, k, Z, task.scaled, column.data());
-    const double scale = normalisation(m);
-    for (Index i = 0; i < size; ++i) {
-      G[i * width + t] = scale * scale * of_task[static_cast<std::size_t>(i)];
-    }
-    for (Index j = 0; j < k; ++j) b[j * width + t] = -column[static_cast<std::size_t>(j)];
-  }
-}
-
-/// Computes the vectors X^T r_j and X^T r_bar_j of (10) for all inner steps, in one pass over each
-/// inner set, (11). Rows are read in chunks of columns. Generated rows are processed in the blocks
-/// that the scratch holds. A second call, after the norm (29) has read the vectors, does nothing.
-template <class XScalar>
-void VectorDesign<XScalar>::finish() {
-  if (!round_.features || !panel_.inner_terms || finished_) return;
-  finished_ = true;
-  each_task([&](Index t, int threads) {
-    Pass task = pass_of_features(t, false, kNoSlot);
-    task.threads = threads;
-    const Index m = task.set->m, most = task.set->is_made() ? scratch_.made_in_ : m;
-    for (Index begin = 0; begin < m; begin += most) {
-      const Rows rows = rows_of(task, begin, std::min(most, m - begin));
-      each_piece(threads, [&](Index first, Index columns, Index) {
-        for (Index c = first; c < first + columns; c += kCombinedColumns) {
-          combine_slots(task, rows, begin, c, std::min(kCombinedColumns, first + columns - c));
-        }
-      });
-    }
-  });
-}
-
-/// Each chunk of columns of X is read for both vectors of a step, and stays in a cache for the next
-/// step. For the gradient of (27) there is only one vector, X^T r_0.
-template <class XScalar>
-void VectorDesign<XScalar>::combine_slots(const Pass& task, const Rows& rows, Index begin,
-                                          Index first, Index columns) {
-  const Index t = task.place;
-  const XScalar* X = rows.X + first;
-  for (int j = 0; j < round_.outer_slot; ++j) {
-    const int back = round_.outer_slot + 1 + j;
-    const double* r = scaled_of(j, t) + begin;
-    double* v = vector(j, t) + first;
-    if (panel_.terms > 1 && begin == 0) {
-      kernels::sweep_combine_two(rows.m, columns, X, rows.stride, r, scaled_of(back, t), v,
-                                 vector(back, t) + first);
-      continue;
-    }
-    if (begin == 0) {
-      kernels::sweep_combine<false>(rows.m, columns, X, rows.stride, r, v);
-    } else {
-      kernels::sweep_combine<true>(rows.m, columns, X, rows.stride, r, v);
-      if (panel_.terms > 1) {
-        kernels::sweep_combine<true>(rows.m, columns, X, rows.stride, scaled_of(back, t) + begin,
-                                     vector(back, t) + first);
-      }
-    }
-  }
 }
 
 /// Writes the residuals of the tasks into a panel, (m, width), with zeros after the residuals of a

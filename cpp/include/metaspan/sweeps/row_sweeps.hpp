@@ -149,8 +149,9 @@ void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, const Shar
     for (Index g = begin; g < std::min(count, begin + some); ++g) {
       const RowGroup& group = groups[static_cast<std::size_t>(g)];
       const auto [X, stride] = source(g, first, columns, thread);
-      kernels::sweep_features(group.count, columns, k, X, stride, B_t + first, d, scratch.data(),
-                              sums_of_pieces + (piece * rows + group.first) * k);
+      const kernels::FeatureRows block{X, group.count, stride,
+                                       sums_of_pieces + (piece * rows + group.first) * k};
+      kernels::sweep_features(&block, 1, columns, k, B_t + first, d, scratch.data());
     }
   });
   throw_if_requested(cancel);

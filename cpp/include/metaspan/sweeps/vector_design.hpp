@@ -137,9 +137,10 @@ class VectorDesign {
              Terms<Columns> terms, int slot, double* r);
   /// Computes from Z, for the inner sets, the residual r = Z V [- y], and Z^T r for features().
   void from_features(bool with_y, const double* V, int slot, double* r);
-  /// Compute Z = X B, for all inner sets of the panel or for some rows of one set.
+  /// Compute Z = X B: of all inner sets, of a block of rows of all sets, of generated sets.
   void project();
-  void project_rows(const Pass& task, const Rows& rows, Index begin);
+  void project_block(Index begin);
+  void project_made();
   /// Stores -X theta and the radii of generated rows, whose responses are not stored.
   void keep_truth(const Pass& task, const Rows& rows, Index begin);
   /// Returns the arguments of a pass over a task's inner set, for a computation that uses Z instead
@@ -182,8 +183,8 @@ class VectorDesign {
     round_.shard->sum(round_.pieces, count, parts, out);
   }
   double* parts_of(Index task);
-  /// Returns the residuals of a task, scaled for X^T r; if `features` is true, every slot has
-  /// separate residuals.
+  double* Z_of(Index task) { return scratch_.Z_.data() + task * m_in_ * round_.k; }
+  /// Returns the residuals of a task, scaled for X^T r; with `features`, those of the slot.
   double* scaled_of(int slot, Index task);
   /// Writes the residuals of all tasks into a panel, (m, width).
   void interleave(const Samples<XScalar>* const* sets, Index most_m, double* r) const;
@@ -192,9 +193,8 @@ class VectorDesign {
   const Panel& panel_;
   Scratch& scratch_;
   Index m_in_ = 0, m_out_ = 0;
-  bool projected_ = false;  // whether Z has been computed
-  bool finished_ = false;   // whether the vectors of the inner slots have been computed from Z
-  bool stay_[width] = {};   // whether the task's inner rows have been generated
+  bool projected_ = false, finished_ = false;  // Z, and its vectors of the slots, are computed
+  bool stay_[width] = {};                      // whether the task's inner rows have been generated
 };
 
 }  // namespace metaspan
