@@ -1,8 +1,13 @@
 // Cancellation: a token that long loops poll, so that Ctrl-C interrupts a round.
 #pragma once
 
+#ifdef __linux__
+#include <time.h>
+#endif
+
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <thread>
 #include <utility>
@@ -18,7 +23,7 @@ class Cancel {
   /// `ask` returns true to request cancellation. Only the thread that constructs the token calls
   /// `ask`, at most once every 20 ms.
   explicit Cancel(std::function<bool()> ask)
-      : ask_(std::move(ask)), owner_(std::this_thread::get_id()), last_(Clock::now()) {}
+      : ask_(std::move(ask)), owner_(std::this_thread::get_id()), last_(milliseconds()) {}
 
   /// Whether cancellation has been requested. Safe to call from any thread.
   bool requested() const { return requested_.load(std::memory_order_relaxed); }
@@ -27,16 +32,28 @@ class Cancel {
   /// thread that did not construct the token.
   void poll() {
     if (std::this_thread::get_id() != owner_) return;
-    if (requested() || Clock::now() - last_ < std::chrono::milliseconds(20)) return;
+    if (requested() || milliseconds() - last_ < 20) return;
     if (ask_()) requested_.store(true, std::memory_order_relaxed);
-    last_ = Clock::now();
+    last_ = milliseconds();
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
+  /// The time of a steady clock. Linux has a clock that is a few milliseconds coarse and several
+  /// times cheaper to read, which matters where items of work take a microsecond.
+  static std::int64_t milliseconds() {
+#ifdef __linux__
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+#else
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+#endif
+  }
+
   std::function<bool()> ask_;
   std::thread::id owner_;
-  Clock::time_point last_;
+  std::int64_t last_;
   std::atomic<bool> requested_{false};
 };
 
