@@ -18,12 +18,13 @@ The peers are optional. If a peer is not installed, its rows say so. Install the
     pip install torch --index-url https://download.pytorch.org/whl/cpu
     pip install jax
 
-A figure is the median of at least seven samples (five if a call reads gigabytes, one to three if a
-run takes seconds). Samples of the package and of the peers alternate. The spread is the distance
-between the quartiles, divided by the median. `load` is the load average at the end of the samples,
-and `others` is the number of cores that other processes used during the samples. A sample that
-other processes disturbed is taken again; if the disturbance lasts, the figure is marked with an
-exclamation mark. A value marked with `~` is extrapolated from a part of a round, and has a note
-that says so. `x floor` gives the figure as a multiple of the least time that the machine allows,
-and `x ours` as a multiple of the time that the package took in the same run.
+A figure is the median of at least seven samples (five if a call reads gigabytes, three if it takes
+more than a second, one to three if a run takes seconds). Samples of the package and of the peers
+alternate. The spread is the distance between the quartiles, divided by the median. `load` is the
+load average at the end of the samples, and `others` is the number of cores that other processes
+used during the samples. A sample that other processes disturbed is taken again; if the disturbance
+lasts, the figure is marked with an exclamation mark. A value marked with `~` is extrapolated from a
+part of a round, and has a note that says so. `x floor` gives the figure as a multiple of the least
+time that the machine allows, and `x ours` as a multiple of the time that the package took in the
+same run.
 """

@@ -20,6 +20,7 @@ REPEATS = 7
 RETRIES = 3  # at most RETRIES times the wanted number of samples is taken
 PATIENCE = 10.0  # seconds of a comparison, after which disturbed samples are not repeated
 LONGEST = 1.0  # seconds of a sample, after which the sample makes no more calls
+MOST_LONG = 3  # samples of a case whose calls take longer than that
 PAUSE = 0.05  # seconds of pause before a sample: idle threads of BLAS or OpenMP spin about as long
 SAMPLE = 0.1  # seconds of a sample; a shorter call is repeated within the sample
 WARM_BELOW = 0.1  # seconds; a shorter call is also made once, untimed, before every sample
@@ -39,7 +40,7 @@ class Options:
     @property
     def long_repeats(self) -> int:
         """Samples of a run that takes many seconds."""
-        return 1 if self.quick else 3
+        return 1 if self.quick else MOST_LONG
 
     def rounds(self, rounds: int) -> int:
         """Return the number of rounds of a timed run: a tenth of `rounds` if `quick` is true."""
@@ -139,12 +140,12 @@ def side_by_side(
 ) -> dict[str, Timing]:
     r"""Time all cases alternately, so that a drift of the machine affects all of them.
 
-    Each case is sampled `repeats` times, and called once before its first sample. A sample during
-    which other processes were busy is replaced by a new sample, until a limit of number or time is
-    reached. If too few samples were undisturbed by then, all samples count, and the timing is
-    marked as not quiet.
+    Each case is called once before its first sample, and sampled `repeats` times, or at most
+    MOST_LONG times if a call takes longer than LONGEST. A sample during which other processes were
+    busy is replaced by a new sample, until a limit of number or time is reached. If too few samples
+    were undisturbed by then, all samples count, and the timing is marked as not quiet.
     """
-    first, calls = {}, {}
+    first, calls, wanted = {}, {}, {}
     for name, case in cases.items():
         case()
         first[name] = _sample(case, 1)
@@ -154,14 +155,14 @@ def side_by_side(
         ].is_short:  # the least of a few times: a disturbed call makes samples too short
             least = min(least, *(_sample(case, 1).elapsed for _ in range(3)))
         calls[name] = math.ceil(SAMPLE / least)
+        wanted[name] = repeats if least < LONGEST else min(repeats, MOST_LONG)
     quiet: dict[str, list[_Sample]] = {name: [] for name in cases}
     every: dict[str, list[_Sample]] = {name: [] for name in cases}
     began = time.perf_counter()
     for number in range(RETRIES * repeats):
-        if number >= repeats and time.perf_counter() - began > PATIENCE:
-            break
         for name, case in cases.items():
-            if len(quiet[name]) == repeats:
+            goes_on = number < wanted[name] or time.perf_counter() - began < PATIENCE
+            if len(quiet[name]) == wanted[name] or not goes_on:
                 continue
             time.sleep(PAUSE)
             if first[name].is_short:
@@ -171,7 +172,7 @@ def side_by_side(
             if sample.is_quiet:
                 quiet[name].append(sample)
     return {
-        name: _timing(samples if len(samples) == repeats else every[name])
+        name: _timing(samples if len(samples) == wanted[name] else every[name])
         for name, samples in quiet.items()
     }
 
