@@ -7,8 +7,8 @@
 
 namespace metaspan {
 
-/// If there are at least kMany tasks for each thread, each thread takes whole tasks. With fewer
-/// tasks, some threads would wait long for others.
+/// If there are at least kMany tasks for each thread, each thread takes whole tasks; and pieces of
+/// columns likewise. With fewer, some threads would wait long for others.
 constexpr Index kMany = 4;
 
 /// The arguments of one pass over one set of one task: r = X u [- y] and, unless v is null, v = X^T
