@@ -61,9 +61,7 @@ def _beside(
     Q, B = np.linalg.qr(peer())[0], ours()
     sine = np.linalg.norm(Q - B @ (B.T @ Q), 2)
     assert sine < SAME, (name, sine)
-    timings = side_by_side(
-        {"metaspan": ours, "NumPy and SciPy": peer}, 1 if options.quick else options.repeats
-    )
+    timings = side_by_side({"metaspan": ours, "NumPy and SciPy": peer}, options.long_repeats)
     took = {who: timing.median for who, timing in timings.items()}
     return beside_peers(
         "metaspan",
