@@ -6,6 +6,7 @@
 #include "metaspan/sweeps/bands.hpp"
 #include "metaspan/sweeps/leaf_copies.hpp"
 #include "sparse.hpp"
+#include "sweep.hpp"
 #include "vector.hpp"
 #include "vector_design_impl.hpp"
 
