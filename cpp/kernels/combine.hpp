@@ -21,11 +21,12 @@ constexpr int registers_together() {
 
 /// Computes out += C^T X for `Registers` registers of columns of X and `Columns` columns of C. The
 /// sums stay in registers while the rows are added in order. For every row, the columns of X that
-/// begin `ahead` numbers after these columns are prefetched, unless `ahead` is 0.
+/// begin `ahead` numbers after these columns are prefetched, unless `ahead` is 0. As many bytes as
+/// all rows read are prefetched from `upcoming`, unless it is null.
 template <int Columns, int Registers, class Scalar>
 inline void add_rows(std::ptrdiff_t rows, const Scalar* X, std::ptrdiff_t stride, const double* C,
-                     std::ptrdiff_t c_stride, std::ptrdiff_t ahead, double* out,
-                     std::ptrdiff_t out_stride) {
+                     std::ptrdiff_t c_stride, std::ptrdiff_t ahead, const Scalar* upcoming,
+                     double* out, std::ptrdiff_t out_stride) {
   Lane sum[Columns][Registers];
   for (int j = 0; j < Columns; ++j) {
     for (int l = 0; l < Registers; ++l) sum[j][l] = load(out + j * out_stride + l * kLane);
@@ -35,6 +36,7 @@ inline void add_rows(std::ptrdiff_t rows, const Scalar* X, std::ptrdiff_t stride
     for (int l = 0; l < Registers; ++l) {
       x[l] = load_wide(X + r * stride + l * kLane);
       if (ahead != 0) __builtin_prefetch(X + r * stride + l * kLane + ahead, 0, 3);
+      if (upcoming != nullptr) __builtin_prefetch(upcoming + (r * Registers + l) * kLane, 0, 2);
     }
     for (int j = 0; j < Columns; ++j) {
       const Lane c = broadcast(C[r * c_stride + j]);
@@ -48,27 +50,30 @@ inline void add_rows(std::ptrdiff_t rows, const Scalar* X, std::ptrdiff_t stride
 
 /// Computes out += C^T X for `count` columns of C, 1 <= count <= Columns, and for all columns of X
 /// that fill whole registers. If `fetch` is true, the next columns of X are prefetched; after the
-/// last columns, the first columns of the next rows are prefetched.
+/// last columns, the first columns of the next rows are prefetched. With `upcoming`, as many
+/// numbers are prefetched from there as are read.
 template <int Columns, class Scalar>
 inline void add_strip_of_factors(std::ptrdiff_t count, std::ptrdiff_t rows, std::ptrdiff_t columns,
                                  const Scalar* X, std::ptrdiff_t stride, const double* C,
-                                 std::ptrdiff_t c_stride, bool fetch, double* out,
-                                 std::ptrdiff_t out_stride) {
+                                 std::ptrdiff_t c_stride, bool fetch, const Scalar* upcoming,
+                                 double* out, std::ptrdiff_t out_stride) {
   if constexpr (Columns > 1) {
     if (count < Columns) {
       return add_strip_of_factors<Columns - 1>(count, rows, columns, X, stride, C, c_stride, fetch,
-                                               out, out_stride);
+                                               upcoming, out, out_stride);
     }
   }
   constexpr int kRegisters = registers_together<Columns>();
   constexpr std::ptrdiff_t kStep = kRegisters * kLane;
   std::ptrdiff_t c = 0;
   for (; c + kStep <= columns; c += kStep) {
-    add_rows<Columns, kRegisters>(rows, X + c, stride, C, c_stride, fetch ? kStep : 0, out + c,
+    add_rows<Columns, kRegisters>(rows, X + c, stride, C, c_stride, fetch ? kStep : 0,
+                                  upcoming == nullptr ? upcoming : upcoming + rows * c, out + c,
                                   out_stride);
   }
   for (; c + kLane <= columns; c += kLane) {
-    add_rows<Columns, 1>(rows, X + c, stride, C, c_stride, 0, out + c, out_stride);
+    add_rows<Columns, 1>(rows, X + c, stride, C, c_stride, 0, static_cast<const Scalar*>(nullptr),
+                         out + c, out_stride);
   }
 }
 
@@ -79,14 +84,16 @@ inline void add_strip_of_factors(std::ptrdiff_t count, std::ptrdiff_t rows, std:
 /// equal width. Every element of out is one sum over the rows in order, and later calls can add
 /// further rows to it; its bits do not depend on the division of the rows among calls. A single
 /// column leaves tiles with little arithmetic, and takes the sweep over whole rows, whose sums have
-/// the same order.
+/// the same order. If X is in a cache, memory would be idle during the arithmetic; rows * columns
+/// numbers that are needed next, one after the other from `upcoming`, are then prefetched into the
+/// L2 cache.
 template <class Scalar>
 inline void sweep_combine_matrix(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t k,
                                  const Scalar* X,  // (rows, columns), rows `stride` apart
                                  std::ptrdiff_t stride,
                                  const double* C,  // (rows, k)
                                  double* out,      // (k, columns), rows `out_stride` apart
-                                 std::ptrdiff_t out_stride) {
+                                 std::ptrdiff_t out_stride, const Scalar* upcoming = nullptr) {
   if (k == 1) return sweep_combine<true>(rows, columns, X, stride, C, out);
   constexpr std::ptrdiff_t kTile = 4 * kLane;
   const std::ptrdiff_t strips = (k + detail::kMostFactors - 1) / detail::kMostFactors;
@@ -94,8 +101,10 @@ inline void sweep_combine_matrix(std::ptrdiff_t rows, std::ptrdiff_t columns, st
     const std::ptrdiff_t count = columns - c < kTile ? columns - c : kTile;
     for (std::ptrdiff_t strip = 0; strip < strips; ++strip) {
       const std::ptrdiff_t first = strip * k / strips, end = (strip + 1) * k / strips;
+      const bool once = strip == 0;  // prefetches every number once
+      const Scalar* soon = once && upcoming != nullptr ? upcoming + rows * c : nullptr;
       detail::add_strip_of_factors<detail::kMostFactors>(end - first, rows, count, X + c, stride,
-                                                         C + first, k, strip == 0,
+                                                         C + first, k, once, soon,
                                                          out + first * out_stride + c, out_stride);
     }
     for (std::ptrdiff_t last = c + count / kLane * kLane; last < c + count; ++last) {

@@ -124,8 +124,8 @@ void combine_made(const MadeTasks& tasks, const double* C, Index k, double* out,
   cancel = pollable(tasks.shard, cancel);
   Mat sums = Mat::Zero(k, d);
   const auto groups = groups_of(tasks.rows());
-  combine_rows(MadeSource(tasks, groups, 0, threads), groups, d, C, k, sums.data(), threads,
-               cancel);
+  combine_rows(MadeSource(tasks, groups, 0, threads), groups, d, C, k, sums.data(),
+               Upcoming<double>{}, threads, cancel);
   transpose_rows(sums.data(), d, k, out, threads);
 }
 
@@ -162,7 +162,7 @@ void combine_features_of_made(const MadeTasks& tasks, const double* B, Index k,
     };
     sweep_rows(generate, groups, shard, B_t.data(), k, Z.data(), threads, cancel);
     transform(first, some, Z.data(), C.data());
-    combine_rows(read, groups, d, C.data(), k, sums.data(), threads, cancel);
+    combine_rows(read, groups, d, C.data(), k, sums.data(), Upcoming<double>{}, threads, cancel);
   }
   transpose_rows(sums.data(), d, k, out, threads);
 }

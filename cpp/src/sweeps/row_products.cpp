@@ -10,10 +10,13 @@
 namespace metaspan {
 namespace {
 
-/// The most bytes of X in a block of tasks whose rows two products read, one after the other. The
-/// rows stay in an L2 cache. If the transform between the products is called in Python, blocks are
-/// larger, because a call takes as long as reading many rows.
+/// The most bytes of X per thread in a block of tasks whose rows two products read, one after the
+/// other. The rows stay in the L2 caches. If the transform between the products is called in
+/// Python, blocks are larger, because a call takes as long as reading many rows.
 constexpr Index kBlockBytes = 1 << 20, kCalledBlockBytes = 1 << 24;
+/// The most bytes of X in a block whose successor is prefetched: an L3 cache holds both. A block of
+/// one task can be larger than blocks should be.
+constexpr Index kPrefetchedBytes = 1 << 23;
 /// Rows of X that a sweep processes together, so that a tile of B is packed once for all of them.
 constexpr Index kGroupRows = 48;
 
@@ -24,9 +27,8 @@ Index more_rows(const TaskSet<XScalar>& tasks, Index i) {
 }
 
 /// Splits the tasks of a block into smaller blocks of at most `most` bytes per process, so that the
-/// rows of a block are still in a cache when the second product reads them. The split depends only
-/// on shapes. All processes make the same split, since they exchange numbers in every block; an
-/// exchange is a call in Python.
+/// rows of a block are still in a cache when the second product reads them. All processes make the
+/// same split, since they exchange numbers in every block; an exchange is a call in Python.
 template <class XScalar>
 std::vector<Block> cached_blocks(const TaskSet<XScalar>& tasks, const Shard& shard, Index n,
                                  Index most) {
@@ -88,6 +90,19 @@ struct RowGroups {
     return {X + first, stride};
   }
 
+  /// Returns the numbers from the first row on that lie one after the other, if an L3 cache has
+  /// room for them beside as many others.
+  Upcoming<XScalar> upcoming(Index d) const {
+    Index count = 0;
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      const bool follows = columns[g].X == columns.front().X + count && columns[g].stride == d;
+      if (!follows) break;
+      count += groups[g].count * d;
+    }
+    const bool fits = count * static_cast<Index>(sizeof(XScalar)) <= kPrefetchedBytes;
+    return fits && count > 0 ? Upcoming<XScalar>{columns.front().X, count} : Upcoming<XScalar>{};
+  }
+
   Index rows = 0;
   std::vector<RowGroup> groups;
   std::vector<RowColumns<XScalar>> columns;
@@ -133,27 +148,34 @@ void combine_sparse(const TaskSet<XScalar>& tasks,
   second_sweep(parts, tasks.d, k, static_cast<const double*>(nullptr), out, threads, cancel);
 }
 
-/// Calls body(held, taken, block) for blocks that together contain all dense tasks, in order. Each
-/// block of a store is split into blocks of at most `most` bytes.
+/// Calls body(held, taken, block, next) for blocks that together contain all dense tasks, in order.
+/// Each block of a store is split into blocks of at most `most` bytes. `next` selects the tasks of
+/// the next block if they are in memory, else none.
 template <class XScalar, class Body>
 void each_task_block(const TaskSet<XScalar>& tasks, const Shard& shard, Index k, Index most,
                      Body&& body) {
   const TaskSelection every{tasks.size()};
   each_block(tasks, every, blocks_of<double>(tasks, every, k, every.n),
              [&](const auto& held, const TaskSelection& taken, const Block& block) {
-               for (const Block& part : cached_blocks(held, shard, taken.n, most)) {
-                 body(held, part_of(taken, part), Block{block.first + part.first, part.count});
+               const auto parts = cached_blocks(held, shard, taken.n, most);
+               for (std::size_t p = 0; p < parts.size(); ++p) {
+                 const bool last = p + 1 == parts.size();
+                 const TaskSelection next = last ? TaskSelection{} : part_of(taken, parts[p + 1]);
+                 body(held, part_of(taken, parts[p]),
+                      Block{block.first + parts[p].first, parts[p].count}, next);
                }
              });
 }
 
-/// Calls body(rows, block) for blocks that together contain all dense tasks, in order.
+/// Calls body(rows, block, upcoming) for blocks that together contain all dense tasks, in order.
+/// `upcoming` are rows of the next block.
 template <class XScalar, class Body>
 void each_row_block(const TaskSet<XScalar>& tasks, const Shard& shard, Index k, Index most,
                     Body&& body) {
   each_task_block(tasks, shard, k, most,
-                  [&](const auto& held, const TaskSelection& taken, const Block& block) {
-                    body(RowGroups(held, taken), block);
+                  [&](const auto& held, const TaskSelection& taken, const Block& block,
+                      const TaskSelection& next) {
+                    body(RowGroups(held, taken), block, RowGroups(held, next).upcoming(held.d));
                   });
 }
 
@@ -280,10 +302,11 @@ void features_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k, d
   }
   Mat B_t(k, tasks.d);
   transpose_columns(B, tasks.d, k, B_t.data(), threads);
-  each_row_block(tasks, shard, k, kCalledBlockBytes, [&](const auto& rows, const Block&) {
-    sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z, threads, cancel);
-    Z += rows.rows * k;
-  });
+  each_row_block(tasks, shard, k, kCalledBlockBytes,
+                 [&](const auto& rows, const Block&, const auto&) {
+                   sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z, threads, cancel);
+                   Z += rows.rows * k;
+                 });
 }
 
 /// Computes X^T C. The rows of every block are added, in order, to the sums over all earlier rows,
@@ -295,10 +318,12 @@ void combine_all_rows(const TaskSet<XScalar>& tasks, const double* C, Index k, d
   cancel = pollable(shard, cancel);
   if (tasks.is_sparse()) return combine_sparse(tasks, C, k, out, threads, cancel);
   Mat sums = Mat::Zero(k, tasks.d);
-  each_row_block(tasks, shard, k, kCalledBlockBytes, [&](const auto& rows, const Block&) {
-    combine_rows(rows, rows.groups, tasks.d, C, k, sums.data(), threads, cancel);
-    C += rows.rows * k;
-  });
+  each_row_block(tasks, shard, k, kCalledBlockBytes,
+                 [&](const auto& rows, const Block&, const auto&) {
+                   combine_rows(rows, rows.groups, tasks.d, C, k, sums.data(), Upcoming<XScalar>{},
+                                threads, cancel);
+                   C += rows.rows * k;
+                 });
   transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
 
@@ -323,13 +348,15 @@ void combine_features_of_rows(const TaskSet<XScalar>& tasks, const double* B, In
   }
   Mat B_t(k, tasks.d), sums = Mat::Zero(k, tasks.d);
   transpose_columns(B, tasks.d, k, B_t.data(), threads);
-  const Index most = is_native ? kBlockBytes : kCalledBlockBytes;
-  each_row_block(tasks, shard, k, most, [&](const auto& rows, const Block& block) {
-    resize(rows.rows);
-    sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z.data(), threads, cancel);
-    transform(block.first, block.count, Z.data(), C.data());
-    combine_rows(rows, rows.groups, tasks.d, C.data(), k, sums.data(), threads, cancel);
-  });
+  const Index most = is_native ? kBlockBytes * threads : kCalledBlockBytes;
+  each_row_block(tasks, shard, k, most,
+                 [&](const auto& rows, const Block& block, const auto& upcoming) {
+                   resize(rows.rows);
+                   sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z.data(), threads, cancel);
+                   transform(block.first, block.count, Z.data(), C.data());
+                   combine_rows(rows, rows.groups, tasks.d, C.data(), k, sums.data(), upcoming,
+                                threads, cancel);
+                 });
   transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
 
@@ -362,15 +389,15 @@ void combine_outer_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index
   }
   Mat B_t(k, tasks.d), sums = Mat::Zero(k, tasks.d);
   transpose_columns(B, tasks.d, k, B_t.data(), threads);
-  each_task_block(tasks, shard, k, kBlockBytes,
-                  [&](const auto& held, const TaskSelection& taken, const Block& block) {
-                    const RowGroups rows(held, taken);
-                    prepare(rows.rows, taken.n);
-                    sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z.data(), threads, cancel);
-                    transform(block.first, block.count, Z.data(), c.data(), heads.data());
-                    combine_outer(held, taken, c.data(), heads.data(), k, sums.data(), threads,
-                                  cancel);
-                  });
+  each_task_block(
+      tasks, shard, k, kBlockBytes * threads,
+      [&](const auto& held, const TaskSelection& taken, const Block& block, const TaskSelection&) {
+        const RowGroups rows(held, taken);
+        prepare(rows.rows, taken.n);
+        sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z.data(), threads, cancel);
+        transform(block.first, block.count, Z.data(), c.data(), heads.data());
+        combine_outer(held, taken, c.data(), heads.data(), k, sums.data(), threads, cancel);
+      });
   transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
 
@@ -400,15 +427,16 @@ void combine_curvature(const TaskSet<XScalar>& tasks, const double* P, Index k, 
   std::vector<double> c, D;
   Mat P_t(k, tasks.d), sums = Mat::Zero(k, tasks.d);
   transpose_columns(P, tasks.d, k, P_t.data(), threads);
-  each_task_block(tasks, shard, k, kBlockBytes,
-                  [&](const auto& held, const TaskSelection& taken, const Block& block) {
-                    const double* v = heads + block.first * k;
-                    c.resize(static_cast<std::size_t>(RowGroups(held, taken).rows));
-                    directional_features(held, taken, shard, P_t.data(), k, v, scales + block.first,
-                                         D, c.data(), threads, cancel);
-                    if (intercepts) centre(held, taken, c.data());
-                    combine_outer(held, taken, c.data(), v, k, sums.data(), threads, cancel);
-                  });
+  each_task_block(
+      tasks, shard, k, kBlockBytes * threads,
+      [&](const auto& held, const TaskSelection& taken, const Block& block, const TaskSelection&) {
+        const double* v = heads + block.first * k;
+        c.resize(static_cast<std::size_t>(RowGroups(held, taken).rows));
+        directional_features(held, taken, shard, P_t.data(), k, v, scales + block.first, D,
+                             c.data(), threads, cancel);
+        if (intercepts) centre(held, taken, c.data());
+        combine_outer(held, taken, c.data(), v, k, sums.data(), threads, cancel);
+      });
   transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
 

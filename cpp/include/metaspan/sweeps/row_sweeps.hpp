@@ -27,6 +27,17 @@ struct RowColumns {
   Index stride;
 };
 
+/// Numbers that lie one after the other in memory and are read after the current rows.
+template <class Scalar>
+struct Upcoming {
+  const Scalar* begin = nullptr;
+  Index count = 0;
+  /// Returns the address of number `at` if `some` numbers from there are known, else null.
+  const Scalar* part(Index at, Index some) const {
+    return at + some <= count ? begin + at : nullptr;
+  }
+};
+
 /// The division of the columns of this process into pieces whose results are not added. The pieces
 /// begin at multiples of kColumns and have about equal numbers of columns.
 class ColumnPieces {
@@ -139,13 +150,13 @@ void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, const Shar
   const bool adds = P > 1 || shard.is_shared();
   Mat parts(adds ? P * rows : 0, k);  // sums over the pieces
   double* sums_of_pieces = adds ? parts.data() : Z;
-  std::vector<std::vector<double>> scratches(static_cast<std::size_t>(threads));
   const Index some = groups_at_once(count, rows, pieces.widest());
+  const auto needed = static_cast<std::size_t>(kernels::features_scratch(most, k));
   parallel_for(threads, ceil_div(count, some) * P, cancel, [&](Index item, int thread) {
     const Index piece = item % P, begin = item / P * some;
     const Index first = pieces.begin(piece), columns = pieces.size(piece);
-    auto& scratch = scratches[static_cast<std::size_t>(thread)];
-    scratch.resize(static_cast<std::size_t>(kernels::features_scratch(most, k)));
+    thread_local std::vector<double> scratch;  // kept, since a sweep may have a few rows alone
+    if (scratch.size() < needed) scratch.resize(needed);
     for (Index g = begin; g < std::min(count, begin + some); ++g) {
       const RowGroup& group = groups[static_cast<std::size_t>(g)];
       const auto [X, stride] = source(g, first, columns, thread);
@@ -159,14 +170,17 @@ void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, const Shar
 }
 
 /// Makes the second sweep: adds C^T X to `sums`, over the rows of all groups in order. The pieces
-/// of columns are disjoint, so threads may process them in any order.
-template <class Source>
+/// of columns are disjoint, so threads may process them in any order. The threads share the work of
+/// prefetching `upcoming`, which pays if the rows are in a cache.
+template <class Source, class Scalar>
 void combine_rows(Source&& source, const std::vector<RowGroup>& groups, Index d,
                   const double* C,  // (rows, k)
                   Index k,
                   double* sums,  // (k, d)
-                  int threads, Cancel* cancel) {
+                  const Upcoming<Scalar>& upcoming, int threads, Cancel* cancel) {
+  if (groups.empty()) return;
   const ColumnPieces pieces = combine_pieces(d);
+  const Index rows = groups.back().first + groups.back().count;
   parallel_for(threads, pieces.count(), cancel, [&](Index piece, int thread) {
     const Index first = pieces.begin(piece), columns = pieces.size(piece);
     for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -175,8 +189,10 @@ void combine_rows(Source&& source, const std::vector<RowGroup>& groups, Index d,
         if (cancel->requested()) return;
       }
       const auto [X, stride] = source(static_cast<Index>(g), first, columns, thread);
-      kernels::sweep_combine_matrix(groups[g].count, columns, k, X, stride, C + groups[g].first * k,
-                                    sums + first, d);
+      const RowGroup& group = groups[g];
+      const Index before = rows * first + group.first * columns;  // numbers of X before these
+      kernels::sweep_combine_matrix(group.count, columns, k, X, stride, C + group.first * k,
+                                    sums + first, d, upcoming.part(before, group.count * columns));
     }
   });
   throw_if_requested(cancel);
