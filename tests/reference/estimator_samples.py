@@ -65,6 +65,7 @@ class DenseSamples:
     """The operators of `metaspan.estimators.samples.Samples` on a list of arrays (m_i, d)."""
 
     threads = 1
+    wants_few_passes = True
 
     def __init__(self, X, y, B_star=None, weights=None, seed=0):
         self.n, self.dim = len(X), X[0].shape[1]
@@ -108,6 +109,8 @@ class DenseSamples:
 
 class DenseAverages:
     """Averages of the halves of each task, as arrays U and V (n, d)."""
+
+    wants_few_passes = True
 
     def __init__(self, samples):
         self.n, self.dim, self.space = samples.n, samples.dim, samples.space

@@ -125,7 +125,7 @@ def _spectral_start(samples: Samples, width: int) -> F64:
     forms = RowForms(samples, np.zeros(len(y)), left, factors * left)
 
     def start() -> F64:
-        G = fixed_normals(samples.n, start_columns(width)) / sizes
+        G = fixed_normals(samples.n, start_columns(width, samples.wants_few_passes)) / sizes
         return samples.combine(kept[:, None] * spread(G, offsets))
 
     return top_eigenvectors(

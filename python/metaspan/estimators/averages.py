@@ -18,6 +18,7 @@ class RowAverages:
     def __init__(self, samples: Samples) -> None:
         self.n, self.dim, self.space = samples.n, samples.dim, samples.space
         self.weights, self.B_star = samples.weights, samples.B_star
+        self.wants_few_passes = samples.wants_few_passes
         self._samples = samples
         sizes = lengths(samples)
         first = sizes // 2

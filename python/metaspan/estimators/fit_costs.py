@@ -75,7 +75,7 @@ def fit_cost(config: FitConfig, costs: SampleCosts) -> FitCost:
 def _search(costs: SampleCosts, most: int = solvers.PASSES) -> FitCost:
     """Return the cost of a search for top eigenvectors by `solvers`, with at most `most` passes."""
     D, N, k = float(costs.dim), float(costs.N), costs.width
-    c = solvers.start_columns(k)
+    c = solvers.start_columns(k, costs.wants_few_passes)
     pass_work = costs.both_products(c)
     if costs.dim <= solvers.FORMED:
         blocks = -(-costs.dim // solvers.COLUMNS)
@@ -130,7 +130,7 @@ def _spectral(algorithm: Any, costs: SampleCosts) -> FitCost:
 def _split_spectral(algorithm: Any, costs: SampleCosts) -> FitCost:
     """Cost of `SplitSpectral`: a search in passes over averages, which rows form in each pass."""
     n, N = float(costs.n), float(costs.N)
-    c = solvers.start_columns(costs.width)
+    c = solvers.start_columns(costs.width, costs.wants_few_passes)
     search = _search(costs, algorithm.passes)
     start = 0.0 if costs.draws_averages else 3 * N * c + 2 * n * c
     heads = costs.one_product(costs.width)

@@ -82,6 +82,7 @@ class LawSamples:
         self.tasks, self.seed, self.trial = tasks, seed, trial
         self.offsets: I64 = np.arange(n + 1, dtype=np.int64) * m
         self.weights = np.ones(n)
+        self.wants_few_passes = False
         self.heads = heads.draw(tasks.heads, n, tasks.k, (seed, trial, 0))  # (n, k_star)
         noise = core.normals(seed, trial, 0, core.STREAM_NOISE_IN, n, m, 1, "float64", threads)
         self._noise = tasks.noise * noise[:, :, 0]
@@ -221,6 +222,7 @@ class LawAverages:
     dim: int = field(init=False)
     space: Space = field(init=False)
     B_star: F64 | None = None
+    wants_few_passes: bool = True
 
     def __post_init__(self) -> None:
         self.n = len(self.weights)

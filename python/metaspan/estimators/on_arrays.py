@@ -47,6 +47,7 @@ class ArraySamples:
         weights = getattr(batch, "weights", None)
         self.weights: F64 = np.ones(self.n) if weights is None else weights / np.mean(weights)
         self.B_star = None if batch.B_star is None else batch.B_star.astype(np.float64, copy=False)
+        self.wants_few_passes = batch.on_disk
 
     def features(self, B: F64) -> F64:
         """Return ``Z = X B``, (N, k), for B (dim, k)."""

@@ -29,6 +29,7 @@ class DeviceSamples(ArraySamples):
         self, batch: TaskBatch, seed: int = 0, trial: int = 0, threads: int | None = None
     ) -> None:
         super().__init__(batch, seed, trial, threads)
+        self.wants_few_passes = True
         self._rows = core.DeviceRows(open_device(), core_data(batch))
 
     def features(self, B: F64) -> F64:

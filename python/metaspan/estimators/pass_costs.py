@@ -92,6 +92,11 @@ class SampleCosts:
     draws_averages: bool = False
 
     @property
+    def wants_few_passes(self) -> bool:
+        """Whether a pass takes much longer than its arithmetic, as in `Samples`."""
+        return self.is_stored or self.is_made or self.draws_averages
+
+    @property
     def machine(self) -> Machine:
         """The rates of this machine."""
         return Machine(self.threads)

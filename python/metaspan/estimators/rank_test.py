@@ -110,7 +110,7 @@ def rank_test(
     that the chosen rank is too large is at most about `level`.
 
     *Cost.* The search for the directions takes tens of passes over X, and all p-values together
-    take one pass. The memory is that of at most 30 blocks of d x 1.5 `max_rank` numbers, and no
+    take one pass. The memory is that of at most 45 blocks of d x 1.5 `max_rank` numbers, and no
     d x d matrix is formed for d above 128.
 
     Examples
@@ -157,7 +157,9 @@ def rank_of_averages(
     Q = largest_eigenvectors(
         lambda P: averages.mean_products(P, chosen_weights),
         averages.space,
-        lambda: draw_normals((seed, 0, START), averages.space, start_columns(max_rank)),
+        lambda: draw_normals(
+            (seed, 0, START), averages.space, start_columns(max_rank, averages.wants_few_passes)
+        ),
         max_rank,
         tol=1e-4,
     ).vectors

@@ -146,7 +146,7 @@ class SingleTask:
         forms = RowForms(samples, np.zeros(len(a)), weighted, own)
 
         def start() -> F64:
-            G = fixed_normals(samples.n, start_columns(width))
+            G = fixed_normals(samples.n, start_columns(width, samples.wants_few_passes))
             return samples.combine(own * spread(G, samples.offsets))
 
         pairs = top_eigenvectors(

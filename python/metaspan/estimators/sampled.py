@@ -81,6 +81,7 @@ class SampledSamples:
         self.n, self.dim = n, tasks.d
         self.offsets: I64 = m * np.arange(n + 1, dtype=np.int64)
         self.weights: F64 = np.ones(n)
+        self.wants_few_passes = True  # which generate X
         self.threads = check.threads(threads)
         shard = core.Shard(tasks.d) if columns is None else columns.core
         self.space = Space(shard, self.threads)

@@ -39,6 +39,7 @@ class Samples(Protocol):
     offsets: I64  # (n + 1,); task i has the rows offsets[i] to offsets[i + 1]
     weights: F64  # (n,) weights of the tasks, with mean 1
     threads: int
+    wants_few_passes: bool  # whether a pass takes much longer than its arithmetic
 
     @property
     def B_star(self) -> F64 | None:
@@ -88,6 +89,7 @@ class HalfAverages(Protocol):
     space: Space
     weights: F64  # (n,)
     B_star: F64 | None
+    wants_few_passes: bool  # as in `Samples`
 
     def products(self, Q: F64) -> tuple[F64, F64]:
         """Return ``U Q`` and ``V Q``, (n, k) each, for Q (dim, k)."""

@@ -18,13 +18,14 @@ Operator = Callable[[F64], F64]
 Start = F64 | Callable[[], F64]  # a matrix, or a function that computes it on demand
 
 TOL = 1e-8  # bound on the sine of the largest angle between computed and exact eigenvectors
-PASSES = 60  # the most products with a block of vectors in a decomposition
+PASSES = 80  # the most products with a block of vectors in a decomposition
 FORMED = 128  # a matrix of at most this order is formed, in blocks of COLUMNS columns
 COLUMNS = 64
 _ROUNDING = 1e-13  # residuals below this share of a matrix norm are rounding errors
 _NOT_FINITE = "products with the samples are not finite numbers"
-_BLOCKS = (8, 30)  # least and most blocks of a Krylov space that is not yet compressed
+_BLOCKS = (8, 45)  # least and most blocks of a Krylov space that is not yet compressed
 _NUMBERS = 1 << 26  # the most numbers in such a space if it has more than the least blocks
+_LEAST_COLUMNS = 6  # products with fewer columns take about as long
 _STALL = 4  # passes in which preconditioned residuals must fall by half
 
 
@@ -73,9 +74,14 @@ def check_search(estimator: Any) -> None:
     object.__setattr__(estimator, "passes", check.integer("passes", estimator.passes, 1))
 
 
-def start_columns(k: int) -> int:
-    """Return a good number of start columns for a search for k eigenvectors."""
-    return k + max(5, k // 2)
+def start_columns(k: int, few_passes: bool = True) -> int:
+    """Return a good number of start columns for a search for k eigenvectors.
+
+    A product with more columns takes longer, and the search makes fewer of them. At least k columns
+    are needed, because the search finds at most one eigenvector for each of them if all have the
+    same eigenvalue.
+    """
+    return k + max(5, k // 2) if few_passes else max(k, _LEAST_COLUMNS)
 
 
 def space_columns(dim: int, block: int) -> int:

@@ -62,7 +62,7 @@ def _start(samples: Samples, width: int) -> Callable[[], F64]:
     """
 
     def compute() -> F64:
-        G = fixed_normals(len(samples.y), start_columns(width))
+        G = fixed_normals(len(samples.y), start_columns(width, samples.wants_few_passes))
         return samples.combine(samples.y[:, None] * G)
 
     return compute
@@ -77,8 +77,10 @@ class Moments(_Options):
     solution of least norm.
 
     One sample of each task suffices. The cost is that of 10 to 40 passes over X, each with c
-    columns, where c is 1.5 times the width or the width plus 5. The memory is that of 8 to 30
-    blocks of c columns of length d; it is that of 30 blocks if these take less than 0.5 GB.
+    columns. For arrays in memory and in law, c is the width, and at least 6. Where a pass takes
+    much longer than its arithmetic (on a disk, on a device, or for generated samples), c is 1.5
+    times the width or the width plus 5, so that fewer passes suffice. The memory is that of 8 to 45
+    blocks of c columns of length d; it is that of 45 blocks if these take less than 0.5 GB.
 
     Parameters
     ----------
@@ -216,7 +218,9 @@ class SplitSpectral(_Options):
         factors: F64 = averages.weights / (2 * averages.n)
 
         def start() -> F64:
-            G = averages.start_factors(fixed_normals(2 * averages.n, start_columns(width)))
+            G = averages.start_factors(
+                fixed_normals(2 * averages.n, start_columns(width, averages.wants_few_passes))
+            )
             return averages.combine(G[: averages.n], G[averages.n :])
 
         pairs = top_eigenvectors(

@@ -41,6 +41,7 @@ class Subset:
         self._rows = np.flatnonzero(np.repeat(self._chosen, sizes))
         self.n, self.threads = len(tasks), samples.threads
         self.dim, self.space = samples.dim, samples.space
+        self.wants_few_passes = samples.wants_few_passes
         self.offsets: I64 = np.concatenate([[0], np.cumsum(sizes[tasks])])
         self.y: F64 = samples.y[self._rows]
         self.weights: F64 = samples.weights[tasks] / np.mean(samples.weights[tasks])
@@ -99,6 +100,7 @@ class SubsetAverages:
         self._averages, self._tasks = averages, tasks
         self.n, self.B_star = len(tasks), averages.B_star
         self.dim, self.space = averages.dim, averages.space
+        self.wants_few_passes = averages.wants_few_passes
         self.weights: F64 = averages.weights[tasks] / np.mean(averages.weights[tasks])
 
     def products(self, Q: F64) -> tuple[F64, F64]:

@@ -120,6 +120,7 @@ class SharedRows:
         )
         self._whole = ArraySamples(whole, seed, 0, threads)  # the table as one task
         self.dim, self.space = self._whole.dim, self._whole.space
+        self.wants_few_passes = self._whole.wants_few_passes
         self._groups = list(_group_tasks(table.offsets))
 
     def features(self, B: F64) -> F64:
@@ -210,6 +211,7 @@ class Contrasts:
         self._samples = samples
         self.n, self.threads = samples.n, samples.threads
         self.dim, self.space = samples.dim, samples.space
+        self.wants_few_passes = samples.wants_few_passes
         self.offsets: I64 = samples.offsets - np.arange(samples.n + 1)
         self.weights, self.B_star = samples.weights, None
         # The reflection of a task is I - 2 u u^T / (u^T u) with u = 1 / sqrt(m) - e_1.

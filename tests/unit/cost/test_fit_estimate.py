@@ -192,7 +192,7 @@ def test_an_estimate_of_a_fit_reads_as_lines():
     assert lines[:2] == ["engine           law", "samples          n=40, m=10"]
     assert lines[2].startswith("time             at most ")
     assert lines[2].endswith(" s an iteration, 30 iterations)")
-    assert "s a pass, 60 passes)" in str(fit_estimate(LAW, "moments", **COUNTS))
+    assert "s a pass, 80 passes)" in str(fit_estimate(LAW, "moments", **COUNTS))
 
 
 @pytest.mark.parametrize(

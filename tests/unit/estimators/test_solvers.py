@@ -22,11 +22,11 @@ def with_eigenvalues(rng, values):
     return (Q * values) @ Q.T, Q
 
 
-def search(A, k, **options):
+def search(A, k, few_passes=True, **options):
     return top_eigenvectors(
         lambda Q: A @ Q,
         Space.whole(len(A), 1),
-        lambda: fixed_normals(len(A), start_columns(k)),
+        lambda: fixed_normals(len(A), start_columns(k, few_passes)),
         k,
         **options,
     )
@@ -34,11 +34,12 @@ def search(A, k, **options):
 
 @pytest.mark.parametrize("d", [20, 128, 129, 300])
 @pytest.mark.parametrize("k", [1, 4, 19])
-def test_eigenvectors_are_the_algebraically_largest(rng, d, k):
+@pytest.mark.parametrize("few_passes", [True, False])
+def test_eigenvectors_are_the_algebraically_largest(rng, d, k, few_passes):
     values = np.concatenate([rng.uniform(-3, -2, d // 2), rng.uniform(0, 1, d - d // 2)])
     values[: d // 2 : 3] *= -1
     A, _ = with_eigenvalues(rng, np.where(np.arange(d) < 19, 4 + np.arange(d), values))
-    pairs = search(A, k)
+    pairs = search(A, k, few_passes)
     expected, vectors = np.linalg.eigh(A)
     assert not pairs.reason
     np.testing.assert_allclose(pairs.values, expected[::-1][:k], rtol=1e-9)
@@ -60,6 +61,30 @@ def test_equal_eigenvalues_give_an_invariant_subspace(rng):
     pairs = search(A, 4)
     assert not pairs.reason
     np.testing.assert_allclose(A @ pairs.vectors, 5 * pairs.vectors, rtol=0, atol=1e-10)
+
+
+def test_narrow_blocks_find_every_copy_of_an_eigenvalue(rng):
+    A, Q = with_eigenvalues(rng, np.concatenate([np.full(9, 5.0), rng.uniform(0, 1, 191)]))
+    pairs = search(A, 9, few_passes=False)
+    assert not pairs.reason
+    P = projection(Q[:, :9])
+    np.testing.assert_allclose(projection(pairs.vectors), P, rtol=0, atol=1e-8)
+
+
+def test_narrow_blocks_need_more_products_with_fewer_columns(rng):
+    A, _ = with_eigenvalues(rng, np.concatenate([[2.0, 1.9, 1.8], np.linspace(1.5, 0, 297)]))
+    calls = {}
+    for few_passes in (True, False):
+        columns = calls[few_passes] = []
+
+        def product(Q, columns=columns):
+            columns.append(Q.shape[1])
+            return A @ Q
+
+        start = fixed_normals(300, start_columns(3, few_passes))
+        top_eigenvectors(product, Space.whole(300, 1), start, 3)
+    assert len(calls[True]) < len(calls[False])
+    assert sum(calls[False]) < sum(calls[True])
 
 
 def test_matrix_of_low_rank_ends_the_search(rng):
@@ -146,10 +171,9 @@ def test_preconditioned_search_that_ends_early_says_so(rng):
 def test_search_that_ends_with_a_full_space_says_so():
     """Without a gap the space is full in the last pass: Ritz vectors are those of this space."""
     A = np.linspace(1, 1.0001, 2000)[:, None]  # the diagonal of a matrix
-    pairs = top_eigenvectors(
-        lambda Q: A * Q, Space.whole(2000, 1), fixed_normals(2000, start_columns(5)), 5
-    )
-    assert "after 60 products with the samples" in pairs.reason
+    start, passes = fixed_normals(2000, start_columns(5)), 67
+    pairs = top_eigenvectors(lambda Q: A * Q, Space.whole(2000, 1), start, 5, passes=passes)
+    assert f"after {passes} products with the samples" in pairs.reason
     products = np.sum(pairs.vectors * (A * pairs.vectors), axis=0)
     np.testing.assert_allclose(products, pairs.values, rtol=1e-12)
     np.testing.assert_allclose(pairs.vectors.T @ pairs.vectors, np.eye(5), rtol=0, atol=1e-12)
