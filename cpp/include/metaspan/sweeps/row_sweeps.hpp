@@ -33,9 +33,7 @@ struct Upcoming {
   const Scalar* begin = nullptr;
   Index count = 0;
   /// Returns the address of number `at` if `some` numbers from there are known, else null.
-  const Scalar* part(Index at, Index some) const {
-    return at + some <= count ? begin + at : nullptr;
-  }
+  const Scalar* part(Index at, Index some) const { return at + some > count ? nullptr : begin + at; }
 };
 
 /// The division of the columns of this process into pieces whose results are not added. The pieces
