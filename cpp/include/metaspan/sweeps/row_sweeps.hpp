@@ -32,8 +32,8 @@ template <class Scalar>
 struct Upcoming {
   const Scalar* begin = nullptr;
   Index count = 0;
-  /// Returns the address of number `at` if `some` numbers from there are known, else null.
-  const Scalar* part(Index at, Index some) const { return at + some > count ? nullptr : begin + at; }
+  /// Returns the address of number i if `some` numbers from there are known, else null.
+  const Scalar* part(Index i, Index some) const { return i + some > count ? nullptr : begin + i; }
 };
 
 /// The division of the columns of this process into pieces whose results are not added. The pieces
@@ -154,7 +154,7 @@ void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, const Shar
     const Index piece = item % P, begin = item / P * some;
     const Index first = pieces.begin(piece), columns = pieces.size(piece);
     thread_local std::vector<double> scratch;  // kept, since a sweep may have a few rows alone
-    if (scratch.size() < needed) scratch.resize(needed);
+    scratch.resize(std::max(scratch.size(), needed));
     for (Index g = begin; g < std::min(count, begin + some); ++g) {
       const RowGroup& group = groups[static_cast<std::size_t>(g)];
       const auto [X, stride] = source(g, first, columns, thread);
@@ -168,8 +168,8 @@ void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, const Shar
 }
 
 /// Makes the second sweep: adds C^T X to `sums`, over the rows of all groups in order. The pieces
-/// of columns are disjoint, so threads may process them in any order. The threads share the work of
-/// prefetching `upcoming`, which pays if the rows are in a cache.
+/// of columns are disjoint, so threads may process them in any order. Each prefetches its share of
+/// `upcoming`, which pays if the rows are in a cache.
 template <class Source, class Scalar>
 void combine_rows(Source&& source, const std::vector<RowGroup>& groups, Index d,
                   const double* C,  // (rows, k)
