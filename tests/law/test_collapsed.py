@@ -12,10 +12,11 @@ import pytest
 from collapsed_runs import (
     CASES,
     METHODS,
-    RUNS,
     SHAPES,
     collapsed,
     compare,
+    compare_again,
+    compare_first,
     drawn,
     refused,
     seed_of,
@@ -30,33 +31,25 @@ MORE_CASES = CASES | {
 MORE_RUNS = 20_000
 
 
-def p_values(cases, runs):
-    """Return p-values by (case, record, test)."""
-    found = {}
-    for name, case in cases.items():
-        expected = drawn(case, runs, seed_of("explicit", name))
-        p = compare(collapsed(case, runs, seed_of("collapsed", name)), expected)
-        found |= {(name, *test): value for test, value in p.items()}
-    return found
-
-
 @pytest.fixture(scope="module")
-def family():
-    """Compute all p-values of the family."""
-    return p_values(CASES, RUNS)
+def first():
+    """Compute the p-values of the first stage, by case."""
+    return compare_first("gradients", CASES)
 
 
-def test_collapsed_runs_have_the_law_of_explicit_ones(family):
+def test_collapsed_runs_have_the_law_of_explicit_ones(first):
     """Detects a difference in the law of a record, in any case; names case, record and test."""
-    assert refused(family) == []
+    assert refused(compare_again("gradients", CASES, first)) == []
 
 
-def test_p_values_are_those_of_one_law(family):
+def test_p_values_are_those_of_one_law(first):
     """Detects tests that could not fail: p-values near one, or none near zero.
 
     The bounds are wide because tests of records that differ little between cases are dependent.
     """
-    values = np.array([value for (*_, test), value in family.items() if test != "constant"])
+    values = np.array(
+        [value for p in first.values() for (_, test), value in p.items() if test != "constant"]
+    )
     assert len(values) > 2500
     for level in (0.5, 0.1, 0.01):
         assert 0.6 * level < (values < level).mean() < 1.5 * level
@@ -65,7 +58,12 @@ def test_p_values_are_those_of_one_law(family):
 @pytest.mark.slow
 def test_many_collapsed_runs_have_the_law_of_explicit_ones():
     """Detects differences 0.4 times as large as above, and in more cases."""
-    assert refused(p_values(MORE_CASES, MORE_RUNS)) == []
+    p = {}
+    for name, case in MORE_CASES.items():
+        found = collapsed(case, MORE_RUNS, seed_of("collapsed", name))
+        expected = drawn(case, MORE_RUNS, seed_of("explicit", name))
+        p |= {(name, *test): value for test, value in compare(found, expected).items()}
+    assert refused(p) == []
 
 
 @pytest.mark.parametrize("method", METHODS)
