@@ -183,6 +183,16 @@ CASES = {
 } | {f"average risk, {shape}": SHAPES[shape]._replace(inner_steps=0) for shape in BASELINES}
 
 
+def every_other(methods, shapes):
+    """Half of all pairs of a method and a shape: each has every other one of the other list."""
+    return [
+        (method, shape)
+        for i, method in enumerate(methods)
+        for j, shape in enumerate(shapes)
+        if (i + j) % 2 == 0
+    ]
+
+
 def seed_of(*key):
     """A seed that depends only on the words of the key."""
     return zlib.crc32(" ".join(map(str, key)).encode())

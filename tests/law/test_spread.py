@@ -18,6 +18,7 @@ from collapsed_runs import (
     collapsed,
     compare_cases,
     count_caught,
+    every_other,
     refused,
 )
 from reference import explicit, infinite_tasks
@@ -51,10 +52,13 @@ def case_of(shape, **parts):
     return case
 
 
+# ANIL and MAML have all shapes, the other methods every other one.
 CASES = {
-    f"{method}, {shape}": case_of(shape, **parts)
-    for method, parts in (METHODS | OTHERS).items()
-    for shape in (*OF_ALL, *(OF_SOME if method in ("anil", "maml") else ()))
+    f"{method}, {shape}": case_of(shape, **(METHODS | OTHERS)[method])
+    for method, shape in (
+        *((method, shape) for method in ("anil", "maml") for shape in OF_ALL + OF_SOME),
+        *every_other(["fo-anil", "fo-maml", *OTHERS], OF_ALL),
+    )
 }
 # Learned step sizes (34), a co-learner (35), and local steps on samples of their own.
 LEARNED = {
@@ -63,19 +67,23 @@ LEARNED = {
     "co-learner, both": dict(adapt_B=True, exact=True, private_head=True, private_weight=0.6),
     "fresh": dict(adapt_B=True, contribution=MOVES, fresh_steps=True),
 }
-for method, parts in LEARNED.items():
-    for shape in ("plain", "one left", "none left", "shared", "student-t", "sphere"):
-        case = case_of(shape, **parts)
-        if case.fresh_steps:
-            case = case._replace(m_in=case.m_in * case.inner_steps)
-            case = case._replace(m_out=case.m_in) if case.shared else case
-        CASES[f"{method}, {shape}"] = case
+OF_LEARNED = ("plain", "one left", "none left", "shared", "student-t", "sphere")
+for method, shape in [(method, shape) for method in LEARNED for shape in OF_LEARNED]:
+    case = case_of(shape, **LEARNED[method])
+    if case.fresh_steps:
+        case = case._replace(m_in=case.m_in * case.inner_steps)
+        case = case._replace(m_out=case.m_in) if case.shared else case
+    CASES[f"{method}, {shape}"] = case
 # Half of the tasks are clipped, (29), and noise is added to their mean, (30).
 CLIPPED = ("plain", "one left", "none left", "inner infinite", "outer infinite", "both infinite")
 CLIPPED += ("shared", "student-t", "sphere")
-for name in [f"{m}, {s}" for m in ("fo-anil", "anil", "maml", "ridge-anil") for s in CLIPPED]:
-    clip = clip_of(CASES[name], 0.5)
-    CASES[f"{name}, clipped"] = CASES[name]._replace(clip=clip, multiplier=0.5)
+for method, shape in [
+    *(("anil", shape) for shape in CLIPPED),
+    *every_other(["fo-anil", "maml", "ridge-anil"], CLIPPED),
+]:
+    case = case_of(shape, **(METHODS | OTHERS)[method])
+    case = case._replace(clip=clip_of(case, 0.5), multiplier=0.5)
+    CASES[f"{method}, {shape}, clipped"] = case
 # Many tasks of few samples in few dimensions, where what tasks do not share matters most.
 SHARP = Case(5, 1, 1, n=16, m_in=2, m_out=2, noise=0.3, alpha=0.3, beta=0.7, inner_steps=1,
              rounds=1, spread=1.5)  # fmt: skip
