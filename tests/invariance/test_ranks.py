@@ -1,5 +1,7 @@
 """Runs that ranks share have the bits of one process, for any number of ranks."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -22,30 +24,37 @@ def in_one_process(folder):
     return rank_runs.results(folder, None)
 
 
+@pytest.fixture(scope="module")
+def run_ranks(folder):
+    """Return a function that returns the arrays of all cases on a number of ranks, run once."""
+
+    @cache
+    def run(ranks):
+        file = folder / f"{ranks}.npz"
+        status, _, err = mpiexec.run(ranks, "rank_runs.py", folder, file)
+        assert status == 0, err
+        with np.load(file) as arrays:
+            return dict(arrays)
+
+    return run
+
+
 @pytest.fixture(scope="module", params=[1, 2, 3, 4])
-def on_ranks(request, folder):
+def on_ranks(request, run_ranks):
     """Return the arrays of all cases on a number of ranks."""
-    file = folder / f"{request.param}.npz"
-    status, _, err = mpiexec.run(request.param, "rank_runs.py", folder, file)
-    assert status == 0, err
-    with np.load(file) as arrays:
-        return dict(arrays)
+    return run_ranks(request.param)
+
+
+@pytest.fixture(scope="module")
+def on_one_rank(run_ranks):
+    """Return the arrays of all cases on one rank."""
+    return run_ranks(1)
 
 
 def of_case(name, arrays):
     found = {key: array for key, array in arrays.items() if key.split("/")[0] == name}
     assert f"{name}/error" not in found, str(found[f"{name}/error"])
     return found
-
-
-@pytest.fixture(scope="module")
-def on_one_rank(folder):
-    """Return the arrays of all cases on one rank."""
-    file = folder / "one.npz"
-    status, _, err = mpiexec.run(1, "rank_runs.py", folder, file)
-    assert status == 0, err
-    with np.load(file) as arrays:
-        return dict(arrays)
 
 
 def sums_whole_rows(name):
