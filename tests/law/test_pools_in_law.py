@@ -126,7 +126,7 @@ def test_pools_in_law_end_as_pools_of_samples_do():
 
 @pytest.mark.usefixtures("plenty")
 def test_the_comparison_is_sharp():
-    """Other sizes, noise or tails are noticed, beside as many tests as there are of all cases.
+    """Other sizes, noise or tails are noticed, beside the tests of all other cases.
 
     They are suspect in as many runs as the first stage has, and half of the runs of the second
     reject them.
