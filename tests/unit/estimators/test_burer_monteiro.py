@@ -162,9 +162,9 @@ def assert_published(number, seeds):
     assert abs(ours - mean) < 2 * np.sqrt(deviation**2 / seeds + published**2 / 30)
 
 
-@pytest.mark.parametrize(("number", "seeds"), [(200, 3), (800, 2)])
-def test_sine_is_within_two_standard_errors_of_the_published_mean(number, seeds):
-    assert_published(number, seeds)
+def test_sine_is_within_two_standard_errors_of_the_published_mean():
+    """`metaspan reproduce --all` compares 100 and 400 tasks, and the next test all of the table."""
+    assert_published(200, 3)
 
 
 @pytest.mark.slow
