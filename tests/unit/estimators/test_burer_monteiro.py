@@ -163,7 +163,7 @@ def assert_published(number, seeds):
 
 
 def test_sine_is_within_two_standard_errors_of_the_published_mean():
-    """`metaspan reproduce --all` compares 100 and 400 tasks, and the next test all of the table."""
+    """`metaspan reproduce --all` compares 100 and 400 tasks, and the next test 200 and 800."""
     assert_published(200, 3)
 
 
