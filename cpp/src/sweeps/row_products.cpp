@@ -55,25 +55,42 @@ struct Run {
   Index stride, rows;
 };
 
+/// Returns the rows of dense tasks as runs, each as long as possible.
+template <class XScalar>
+std::vector<Run<XScalar>> runs_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken) {
+  std::vector<Run<XScalar>> runs;
+  const auto append = [&](const Samples<XScalar>& set) {
+    const auto& [X, stride] = set.dense();
+    const bool follows = !runs.empty() && runs.back().stride == stride &&
+                         X == runs.back().X + runs.back().rows * stride;
+    if (!follows) runs.push_back({X, stride, 0});
+    runs.back().rows += set.m;
+  };
+  for (Index i = 0; i < taken.n; ++i) {
+    append(tasks.in(taken[i]));
+    if (more_rows(tasks, taken[i]) > 0) append(tasks.out(taken[i]));
+  }
+  return runs;
+}
+
+/// Returns the first run of the rows of dense tasks, if these rows have no gaps and an L3 cache has
+/// room for them beside as many others.
+template <class XScalar>
+Upcoming<XScalar> upcoming_rows(const TaskSet<XScalar>& tasks, const TaskSelection& taken) {
+  const std::vector<Run<XScalar>> runs = runs_of(tasks, taken);
+  if (runs.empty() || runs.front().stride != tasks.d) return {};
+  const Index count = runs.front().rows * tasks.d;
+  if (count * static_cast<Index>(sizeof(XScalar)) > kPrefetchedBytes) return {};
+  return {runs.front().X, count};
+}
+
 /// Collects the rows of dense tasks in groups of up to kGroupRows rows that are equally far apart.
 /// A group may contain rows of several tasks if these rows are equally far apart in memory, so that
 /// tasks with few samples do not give small groups.
 template <class XScalar>
 struct RowGroups {
   RowGroups(const TaskSet<XScalar>& tasks, const TaskSelection& taken) {
-    std::vector<Run<XScalar>> runs;
-    const auto append = [&](const Samples<XScalar>& set) {
-      const auto& [X, stride] = set.dense();
-      const bool follows = !runs.empty() && runs.back().stride == stride &&
-                           X == runs.back().X + runs.back().rows * stride;
-      if (!follows) runs.push_back({X, stride, 0});
-      runs.back().rows += set.m;
-    };
-    for (Index i = 0; i < taken.n; ++i) {
-      append(tasks.in(taken[i]));
-      if (more_rows(tasks, taken[i]) > 0) append(tasks.out(taken[i]));
-    }
-    for (const auto& [X, stride, all] : runs) {
+    for (const auto& [X, stride, all] : runs_of(tasks, taken)) {
       const Index count = ceil_div(all, kGroupRows);
       for (Index g = 0; g < count; ++g) {
         const Index begin = g * all / count, end = (g + 1) * all / count;
@@ -88,19 +105,6 @@ struct RowGroups {
   RowColumns<XScalar> operator()(Index group, Index first, Index, int) const {
     const auto& [X, stride] = columns[static_cast<std::size_t>(group)];
     return {X + first, stride};
-  }
-
-  /// Returns the numbers from the first row on that lie one after the other, if an L3 cache has
-  /// room for them beside as many others.
-  Upcoming<XScalar> upcoming(Index d) const {
-    Index count = 0;
-    for (std::size_t g = 0; g < groups.size(); ++g) {
-      const bool follows = columns[g].X == columns.front().X + count && columns[g].stride == d;
-      if (!follows) break;
-      count += groups[g].count * d;
-    }
-    const bool fits = count * static_cast<Index>(sizeof(XScalar)) <= kPrefetchedBytes;
-    return fits && count > 0 ? Upcoming<XScalar>{columns.front().X, count} : Upcoming<XScalar>{};
   }
 
   Index rows = 0;
@@ -167,16 +171,12 @@ void each_task_block(const TaskSet<XScalar>& tasks, const Shard& shard, Index k,
              });
 }
 
-/// Calls body(rows, block, upcoming) for blocks that together contain all dense tasks, in order.
-/// `upcoming` are rows of the next block.
+/// Calls body(rows) for the rows of blocks that together contain all dense tasks, in order.
 template <class XScalar, class Body>
-void each_row_block(const TaskSet<XScalar>& tasks, const Shard& shard, Index k, Index most,
-                    Body&& body) {
-  each_task_block(tasks, shard, k, most,
-                  [&](const auto& held, const TaskSelection& taken, const Block& block,
-                      const TaskSelection& next) {
-                    body(RowGroups(held, taken), block, RowGroups(held, next).upcoming(held.d));
-                  });
+void each_row_block(const TaskSet<XScalar>& tasks, const Shard& shard, Index k, Body&& body) {
+  each_task_block(tasks, shard, k, kCalledBlockBytes,
+                  [&](const auto& held, const TaskSelection& taken, const Block&,
+                      const TaskSelection&) { body(RowGroups(held, taken)); });
 }
 
 /// Adds sum_i v_i (X_i^T c_i)^T to `sums`, task by task. X_i^T c_i is a vector, so X is read at the
@@ -302,11 +302,10 @@ void features_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k, d
   }
   Mat B_t(k, tasks.d);
   transpose_columns(B, tasks.d, k, B_t.data(), threads);
-  each_row_block(tasks, shard, k, kCalledBlockBytes,
-                 [&](const auto& rows, const Block&, const auto&) {
-                   sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z, threads, cancel);
-                   Z += rows.rows * k;
-                 });
+  each_row_block(tasks, shard, k, [&](const auto& rows) {
+    sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z, threads, cancel);
+    Z += rows.rows * k;
+  });
 }
 
 /// Computes X^T C. The rows of every block are added, in order, to the sums over all earlier rows,
@@ -318,12 +317,11 @@ void combine_all_rows(const TaskSet<XScalar>& tasks, const double* C, Index k, d
   cancel = pollable(shard, cancel);
   if (tasks.is_sparse()) return combine_sparse(tasks, C, k, out, threads, cancel);
   Mat sums = Mat::Zero(k, tasks.d);
-  each_row_block(tasks, shard, k, kCalledBlockBytes,
-                 [&](const auto& rows, const Block&, const auto&) {
-                   combine_rows(rows, rows.groups, tasks.d, C, k, sums.data(), Upcoming<XScalar>{},
-                                threads, cancel);
-                   C += rows.rows * k;
-                 });
+  each_row_block(tasks, shard, k, [&](const auto& rows) {
+    combine_rows(rows, rows.groups, tasks.d, C, k, sums.data(), Upcoming<XScalar>{}, threads,
+                 cancel);
+    C += rows.rows * k;
+  });
   transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
 
@@ -349,14 +347,16 @@ void combine_features_of_rows(const TaskSet<XScalar>& tasks, const double* B, In
   Mat B_t(k, tasks.d), sums = Mat::Zero(k, tasks.d);
   transpose_columns(B, tasks.d, k, B_t.data(), threads);
   const Index most = is_native ? kBlockBytes * threads : kCalledBlockBytes;
-  each_row_block(tasks, shard, k, most,
-                 [&](const auto& rows, const Block& block, const auto& upcoming) {
-                   resize(rows.rows);
-                   sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z.data(), threads, cancel);
-                   transform(block.first, block.count, Z.data(), C.data());
-                   combine_rows(rows, rows.groups, tasks.d, C.data(), k, sums.data(), upcoming,
-                                threads, cancel);
-                 });
+  each_task_block(tasks, shard, k, most,
+                  [&](const auto& held, const TaskSelection& taken, const Block& block,
+                      const TaskSelection& next) {
+                    const RowGroups rows(held, taken);
+                    resize(rows.rows);
+                    sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z.data(), threads, cancel);
+                    transform(block.first, block.count, Z.data(), C.data());
+                    combine_rows(rows, rows.groups, tasks.d, C.data(), k, sums.data(),
+                                 upcoming_rows(held, next), threads, cancel);
+                  });
   transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
 
