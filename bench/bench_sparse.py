@@ -1,9 +1,9 @@
 """Times sweeps over sparse samples, compared with SciPy and with the time to read the entries.
 
 By default, gradients and heads are computed on the route that the package estimates to be the
-cheapest. Three further cases force products with all columns of B. In one case, adaptation computes
-X B, because with the given number of steps, passes with one vector at a time would cost more. In
-the other two cases, the Gram route computes X B and X^T C, in one gradient and in a run of a few
+cheapest. Three further cases force products with all columns of B. In one case, heads after several
+steps, adaptation computes X B, because passes with one vector at a time would cost more. In the
+other two cases, the Gram route computes X B and X^T C, in one gradient and in a run of a few
 rounds. A run may copy the entries.
 
 The floor of a call is the time in which all cores read the entries over which the call must pass: a
@@ -177,7 +177,7 @@ def _calls(inputs: Problem) -> dict[str, tuple[int, Calls]]:
         "SciPy": steps,
     }
     cases = {
-        "X B": (1, adapted(STEPS)),
+        f"heads after {STEPS} steps of ANIL": (1, adapted(STEPS)),
         "heads after a step of ANIL": (1, adapted(1)),
         "X B and X^T C": (2, risk("gram")),
         f"{ROUNDS} rounds of X B and X^T C": (2 * ROUNDS, rounds),

@@ -79,7 +79,7 @@ def _parser() -> Parser:
         "panels", nargs="*", metavar="PANEL", help="names of panels (default: those of the paper)"
     )
     make.add_argument("--out", metavar="DIR", help="folder for the files; created if missing")
-    make.add_argument("--quick", action="store_true", help="a quarter of the trials")
+    make.add_argument("--quick", action="store_true", help="make smaller runs")
     make.add_argument(
         "--all",
         action="store_true",

@@ -170,7 +170,7 @@ def plan(
     Notes
     -----
     The prediction is asymptotic in the numbers of dimensions and tasks. In settings on which the
-    planner was not tuned, the mean of dist at the planned end was within 10 % of the prediction,
+    planner was not tuned, the mean of dist at the planned end was within 2.3 % of the prediction,
     see docs/theory.md. The prediction is not reliable for n below 8 (k + 2), for one to three inner
     samples, whose adapted heads have heavy tails, for step sizes that are raised by hand towards
     the boundary, or for a single trial, whose dist scatters by about 1 / sqrt(2 d) of its size.

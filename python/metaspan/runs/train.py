@@ -267,10 +267,10 @@ def train(
     checkpoint : str, os.PathLike, Checkpoint or None
         File that holds the state of the run. If the call is repeated, the run continues from this
         file, with the same bits as without an interruption; only `rounds`, `threads`, `progress`,
-        `stop`, `device` and the checkpoint's settings may differ. A change of the device changes
-        the rounding errors. A function of heads or features must have the same code and
-        values in both calls. A str or a path stands for ``Checkpoint(path)``, which is written
-        every 60 s.
+        `stop`, `device`, `comm` and the checkpoint's settings may differ, and `rounds` not with
+        ``schedule="cosine"``. A change of the device changes the rounding errors. A function of
+        heads or features must have the same code and values in both calls. A str or a path stands
+        for ``Checkpoint(path)``, which is written every 60 s.
     progress : bool or callable
         True shows a bar if standard error is a terminal and tqdm is installed. A function is called
         with the number of rounds done and their total.

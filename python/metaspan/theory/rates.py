@@ -170,8 +170,8 @@ def fixed_point(
 
     References
     ----------
-    Yuksel, Boursier, Flammarion, "First-order ANIL learns linear representations despite
-    overparametrised latent dimension", 2023.
+    Yuksel, Boursier, Flammarion, "First-order ANIL provably learns representations despite
+    overparametrization", 2023.
 
     Examples
     --------
@@ -236,8 +236,8 @@ def fading(
 
     References
     ----------
-    Yuksel, Boursier, Flammarion, "First-order ANIL learns linear representations despite
-    overparametrised latent dimension", 2023.
+    Yuksel, Boursier, Flammarion, "First-order ANIL provably learns representations despite
+    overparametrization", 2023.
 
     Examples
     --------

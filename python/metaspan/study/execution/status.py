@@ -21,7 +21,7 @@ class StudyStatus:
     cells, runs, done : int
         Number of cells, of runs (one for each cell and seed), and of runs that have a row.
     statuses : mapping of str to int
-        Number of runs by status: finished, converged, diverged, underflow or failed.
+        Number of runs by status: finished, converged, diverged, underflow, not_converged or failed.
     errors : mapping of str to int
         Number of failed runs by error message, the most frequent first.
     versions : mapping of str to int
