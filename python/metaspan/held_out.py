@@ -188,6 +188,7 @@ class _Spectrum(NamedTuple):
 def _of_features(group: _Group, part: slice) -> _Spectrum:
     """Compute the spectra of regressions on some columns of the features, from their SVD."""
     U, s, V_t = np.linalg.svd(group.Z[:, :, part], full_matrices=False)
+    s = np.where(s > _rounding(s, max(U.shape[1], V_t.shape[2])), s, 0.0)
     outer = group.Z_out[:, :, part] @ (V_t.transpose(0, 2, 1) * s[:, None, :])
     return _Spectrum(U, s * s, outer)
 
@@ -195,7 +196,14 @@ def _of_features(group: _Group, part: slice) -> _Spectrum:
 def _of_gram(group: _Group) -> _Spectrum:
     """Compute the spectra of regressions on all d features, from the Gram matrices."""
     squares, U = np.linalg.eigh(group.K)
-    return _Spectrum(U, np.maximum(squares, 0.0), group.K_cross @ U)
+    known = squares > _rounding(squares, squares.shape[1])
+    outer = np.where(known[:, None, :], group.K_cross @ U, 0.0)
+    return _Spectrum(U, np.where(known, squares, 0.0), outer)
+
+
+def _rounding(values: F64, size: int) -> F64:
+    """Return, for every task, the size of the values (tasks, r) that are rounding errors."""
+    return np.asarray(EPS * size * values.max(axis=1, keepdims=True))
 
 
 class _Ridge:
@@ -219,14 +227,12 @@ class _Ridge:
             self._penalties = (scale if scale > 0.0 else 1.0) * 10.0**DECADES
         y, y_out, squares = group.y[:, :, None], group.y_out[:, :, None], of.squares[:, :, None]
         c = of.U.transpose(0, 2, 1) @ y
-        floor = np.finfo(np.float64).tiny
-        shrunk = 1.0 / np.maximum(squares + m * self._penalties, floor)  # (tasks, r, penalties)
+        left = squares + m * self._penalties  # (tasks, r, penalties)
+        shrunk = np.divide(1.0, left, out=np.zeros_like(left), where=left > 0)
         left_out = squared_loo_errors(of.U, of.squares, group.y, self._penalties)
         self._left_out[at] = left_out / (2 * m)
         self._losses[at] = 0.5 * np.square(of.outer @ (c * shrunk) - y_out).mean(axis=1)
-        size = max(m, of.squares.shape[1])
-        kept = squares > (EPS * size) ** 2 * squares.max(axis=1, keepdims=True)
-        inverse = np.divide(c, squares, out=np.zeros_like(c), where=kept)
+        inverse = np.divide(c, squares, out=np.zeros_like(c), where=squares > 0)
         self.least_squares[at] = 0.5 * np.square(of.outer @ inverse - y_out).mean(axis=(1, 2))
 
     def best(self, weights: F64) -> Losses:

@@ -74,6 +74,23 @@ def test_regressions_are_those_of_numpy(case):
     assert (found.n, found.m, found.held_out) == (n, problem.batch.m_in, True)
 
 
+@pytest.mark.parametrize("penalty", [0.0, 1e-300, 1e-18])
+@pytest.mark.parametrize("case", CASES)
+def test_no_penalty_is_least_squares_of_the_least_norm(case, penalty):
+    """Also with columns of B that depend on each other, and with more samples than features."""
+    B, w, tasks, batch = build(case)
+    B = np.concatenate([B[:, :-1], B[:, :1]], axis=1)
+    found = ms.evaluate(B, w, batch, "anil", alpha=0.02, ridge=penalty)
+
+    def least_squares(P):
+        return losses_of(tasks, lambda X, y: P @ np.linalg.lstsq(X @ P, y, rcond=1e-12)[0])
+
+    assert_mean(found.single_task_ridge, least_squares(np.eye(len(B))))
+    assert_mean(found.ridge, least_squares(B))
+    assert_mean(found.least_squares, least_squares(B))
+    assert_mean(found.oracle_ridge, least_squares(batch.B_star))
+
+
 @pytest.mark.parametrize("name", ["anil", "maml", "average-risk"])
 @pytest.mark.parametrize("case", CASES)
 def test_adapted_loss_is_that_of_the_reference(case, name):

@@ -10,6 +10,7 @@ import numpy as np
 from .._support import check
 from .._support.types import F64
 from .estimator import Estimate, Monitor
+from .ridge import ridge_solutions
 from .samples import Samples
 from .solvers import (
     PASSES,
@@ -178,7 +179,4 @@ def _responses_kept(fitted: F64, width: int) -> F64:
 
 def _ridge_heads(Z: F64, Y: F64, ridge: float) -> F64:
     """Return the heads (n, k) of all tasks on common features Z (m, k), for responses Y (m, n)."""
-    if ridge == 0:
-        return np.ascontiguousarray(np.linalg.lstsq(Z, Y, rcond=None)[0].T)
-    G = Z.T @ Z + len(Z) * ridge * np.eye(Z.shape[1])
-    return np.ascontiguousarray(np.linalg.solve(G, Z.T @ Y).T)
+    return np.ascontiguousarray(ridge_solutions(Z, Y, ridge).T)

@@ -38,6 +38,21 @@ def mean_eigenvalue(Z: F64, offsets: I64) -> float:
     return float(np.sum(np.sum(Z * Z, axis=1) / ranks) / len(Z))
 
 
+def ridge_solutions(Z: F64, Y: F64, ridge: float) -> F64:
+    """Return the minimisers (..., k, p) of ``||Y - Z V||^2 / (2 m) + ridge/2 ||V||^2``.
+
+    Z (..., m, k) and Y (..., m, p) may be stacks of matrices. Where singular values of Z are
+    rounding errors, the minimiser has no part along them, also for a penalty that is smaller still.
+    """
+    U, values, right = np.linalg.svd(Z, full_matrices=False)
+    size = max(Z.shape[-2:])
+    known = values > size * np.finfo(float).eps * values.max(axis=-1, keepdims=True, initial=0.0)
+    left = values**2 + Z.shape[-2] * ridge
+    shrunk = np.divide(values, left, out=np.zeros_like(values), where=known)
+    products = np.matmul(np.swapaxes(U, -1, -2), Y)
+    return np.asarray(np.matmul(np.swapaxes(right, -1, -2), shrunk[..., None] * products))
+
+
 def squared_loo_errors(U: F64, squares: F64, y: F64, tried: F64) -> F64:
     r"""Return the sums of squared leave-one-out errors of tasks, (n, penalties).
 

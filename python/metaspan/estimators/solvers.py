@@ -10,6 +10,7 @@ import numpy as np
 from .._support import check
 from .._support.types import F64
 from .estimator import Estimate
+from .ridge import ridge_solutions
 from .samples import I64, Preconditioner, Samples, by_length, lengths
 from .space import EstimateError, Space
 from .task_algebra import solve_heads
@@ -44,9 +45,9 @@ class Eigenvectors(NamedTuple):
 class WidthError(EstimateError):
     """Raised if the samples determine fewer directions than the width."""
 
-    def __init__(self, most: int, width: int) -> None:
+    def __init__(self, most: int, width: int, what: str = "the samples") -> None:
         super().__init__(
-            f"width must be at most {most}, the number of directions that the samples determine; "
+            f"width must be at most {most}, the number of directions that {what} determine; "
             f"got {width}"
         )
         self.most = most
@@ -377,6 +378,8 @@ def solve_by_cg(
         x += step * P
         residual -= step * A_P
         before, squares = squares, space.column_products(residual, residual)
+        if not np.isfinite(squares).all():
+            return x, _NOT_FINITE
         P = residual + np.divide(squares, before, out=np.zeros_like(squares), where=active) * P
     if (squares <= goal).all():
         return x, ""
@@ -398,8 +401,5 @@ def least_squares_heads(Z: F64, y: F64, offsets: I64, ridge: float = 0.0) -> F64
     heads = np.empty((len(offsets) - 1, Z.shape[1]))
     for tasks, rows in by_length(offsets):
         stacked = Z.reshape(*rows.shape, -1) if len(tasks) == len(heads) else Z[rows]
-        m, transposed = rows.shape[1], stacked.transpose(0, 2, 1)
-        G = np.matmul(transposed, stacked) / m + ridge * np.eye(Z.shape[1])
-        products = np.matmul(transposed, y[rows][:, :, None]) / m
-        heads[tasks] = np.linalg.solve(G, products)[:, :, 0]
+        heads[tasks] = ridge_solutions(stacked, y[rows][:, :, None], ridge)[:, :, 0]
     return heads

@@ -26,8 +26,9 @@ def start_subspace(samples: Samples, width: int, start: str, monitor: Monitor) -
         return Moments().estimate(samples, width, monitor).B
     try:
         return Duchi().estimate(samples, width, monitor).B
-    except WidthError:
-        raise
+    except WidthError as error:
+        what = "the pairs of samples of start='duchi'"
+        raise WidthError(error.most, width, what) from None
     except ValueError as error:
         message = f"start='duchi' cannot be computed, but start='moments' can: {error}"
         raise EstimateError(message) from None

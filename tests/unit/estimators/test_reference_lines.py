@@ -164,3 +164,12 @@ def test_bad_penalties_are_refused(kind):
         kind(ridge=-1.0)
     with pytest.raises((ValueError, TypeError), match="ridge must be"):
         kind(ridge="cv")
+
+
+@pytest.mark.parametrize("ridge", [1e-300, 1e-18, 1e-14])
+@pytest.mark.parametrize("m", [1, 2, 30])
+def test_a_tiny_penalty_gives_least_squares_of_the_least_norm(rng, ridge, m):
+    X, y, B_star = draw(rng, m=m)
+    samples = DenseSamples(X, y, B_star)
+    heads = [Oracle(ridge=r).estimate(samples, 3, None).heads for r in (ridge, 0.0)]
+    np.testing.assert_allclose(*heads, rtol=1e-7, atol=1e-9)
