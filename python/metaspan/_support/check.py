@@ -144,6 +144,14 @@ def real(name: str, value: object, least: float = 0.0, most: float = math.inf) -
     return number
 
 
+def positive(name: str, value: object) -> float:
+    """Check that a value is a finite number above 0, not a bool; return it as a float."""
+    number = real(name, value)
+    if number == 0:
+        raise ValueError(f"{name} must be positive; got 0")
+    return number
+
+
 def flag(name: str, value: object) -> bool:
     """Check that a value is True or False."""
     if not isinstance(value, (bool, np.bool_)):

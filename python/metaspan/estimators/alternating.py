@@ -70,16 +70,20 @@ def _second_moment(samples: Samples, heads: F64) -> F64:
 
 
 def _largest_curvature(samples: Samples, point: Point) -> float:
-    """Estimate the largest eigenvalue of the second derivative in B by power iteration."""
+    """Estimate the largest eigenvalue of the second derivative in B by power iteration.
+
+    Returns 0 if the gradient is zero, or if squares overflow.
+    """
     apply, space = _curvature(samples, point.heads), samples.space
     P, value = point.gradient, 0.0
-    for _ in range(POWER_STEPS):
-        size = space.norm(P)
-        if not (np.isfinite(size) and size > 0):
-            break
-        P = apply(P / size)
-        value = space.norm(P)
-    return value
+    with np.errstate(over="ignore"):  # the squares of huge numbers: the size is not finite
+        for _ in range(POWER_STEPS):
+            size = space.norm(P)
+            if not (np.isfinite(size) and size > 0):
+                break
+            P = apply(P / size)
+            value = space.norm(P)
+    return value if np.isfinite(value) else 0.0
 
 
 def sine_between(space: Space, Q: F64, P: F64) -> float:
@@ -133,18 +137,20 @@ class _Alternating:
         stop = monitor.record(point.B, point.heads, point.objective)
         steepest = STEEP * float(np.mean(np.square(samples.y))) / 2  # relative to the loss of zero
         iteration, moved, reason = 0, np.inf, ""
-        basis = space.orthonormal(point.B)
+        basis, R = space.factor(point.B)
         while not stop:
             if not np.isfinite(point.objective):
                 reason = f"the objective became {point.objective:g} at iteration {iteration}"
                 break
-            slope = space.norm(point.gradient)
+            slope = space.norm(space.times(point.gradient, R.T))  # at the columns of the basis
             if moved <= self.tol or slope == 0:
-                # Near a singular Z_i, its head and the curvature are so large that steps stop.
+                # Near a singular Z_i, its head and the curvature are so large that steps stop. Far
+                # too long a step makes B so large that later steps do not turn it.
                 if slope > steepest:
                     reason = (
-                        f"the steps became too short at iteration {iteration}, where the features "
-                        "of a task are nearly singular"
+                        f"the subspace stopped moving at iteration {iteration}, where the gradient "
+                        "is large: the features of a task are nearly singular, or a step was far "
+                        "too long"
                     )
                 break
             if iteration == limit:
@@ -159,7 +165,8 @@ class _Alternating:
             point, iteration = following, iteration + 1
             stop = monitor.record(point.B, point.heads, point.objective)
             if np.isfinite(point.objective):
-                before, basis = basis, space.orthonormal(point.B)
+                before = basis
+                basis, R = space.factor(point.B)
                 moved = sine_between(space, before, basis)
         if not np.isfinite(point.objective):
             reason = reason or f"the objective became {point.objective:g} at iteration {iteration}"
@@ -272,13 +279,13 @@ class AltMinGD(_Alternating):
     Parameters
     ----------
     step : float or None
-        Step size. None: the inverse of an estimate of the largest curvature in B at the heads. The
-        estimate is c times the largest eigenvalue of the second moment of the heads, and 8 steps of
-        power iteration (8 passes) determine c at the start. After every step, c falls by a tenth.
-        If a step would raise the objective, c doubles and the step is repeated, so the objective
-        never rises; about one pass in eight is such a repetition. The columns of B are made
-        orthonormal after every step, which does not change the objective. With a number, they are
-        not.
+        Step size, > 0. None: the inverse of an estimate of the largest curvature in B at the heads.
+        The estimate is c times the largest eigenvalue of the second moment of the heads, and 8
+        steps of power iteration (8 passes) determine c at the start. After every step, c falls by a
+        tenth. If a step would raise the objective, c doubles and the step is repeated, so the
+        objective never rises; about one pass in eight is such a repetition. The columns of B are
+        made orthonormal after every step, which does not change the objective. With a number, they
+        are not.
     start : {"duchi", "moments", "random"}
         "duchi": the estimator of pairs of samples (39), for which every task needs two samples.
         "moments": the method of moments (38), from which the iteration can end in a stationary
@@ -299,13 +306,13 @@ class AltMinGD(_Alternating):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.step is not None:
-            object.__setattr__(self, "step", check.real("step", self.step))
+            object.__setattr__(self, "step", check.positive("step", self.step))
 
     def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
         """Step from the start; return orthonormal columns and heads by least squares."""
         start = self._start(samples, width, monitor)
         if self.step is None:
-            advance = self._safe_steps(samples, start)
+            advance = self._safe_steps(samples)
         else:
             advance = self._fixed_steps(samples, self.step)
         return self._iterate(samples, monitor, start, advance)
@@ -318,7 +325,7 @@ class AltMinGD(_Alternating):
     def _fixed_steps(self, samples: Samples, step: float) -> Callable[[Point], Point | None]:
         return lambda point: self._move(samples, point, step)
 
-    def _safe_steps(self, samples: Samples, start: Point) -> Callable[[Point], Point | None]:
+    def _safe_steps(self, samples: Samples) -> Callable[[Point], Point | None]:
         """Return steps by the inverse of the curvature, halved where the objective would rise.
 
         The largest curvature at the heads of the start is c times the largest eigenvalue of their
@@ -327,12 +334,14 @@ class AltMinGD(_Alternating):
         repeated. The columns of B become orthonormal after every step: a step never shortens them,
         and a long column has small heads, along which later steps would hardly turn the subspace.
         """
-        moment = np.linalg.norm(_second_moment(samples, start.heads), 2)
-        ratio = _largest_curvature(samples, start) / float(moment) if moment > 0 else 1.0
+        ratio = 0.0  # computed in the first step
 
         def advance(point: Point) -> Point | None:
             nonlocal ratio
             moment = float(np.linalg.norm(_second_moment(samples, point.heads), 2))
+            if not ratio:  # an unknown curvature counts as that of isotropic features
+                ratio = _largest_curvature(samples, point) / moment if moment > 0 else 0.0
+                ratio = ratio or 1.0
             for _ in range(HALVINGS):
                 moved = self._move(samples, point, 1 / (ratio * moment))
                 # A rise by rounding errors, a few parts in 2^52, does not count.

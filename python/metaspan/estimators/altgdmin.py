@@ -86,7 +86,9 @@ class SpectralAltGDmin:
             if not space.is_finite(point.gradient):  # products of the samples have overflowed
                 return Estimate(B=point.gradient, heads=heads, iterations=done, converged=False)
             moved = space.orthonormal(B - step * point.gradient)
-            if sine_between(space, B, moved) <= TOLERANCE:
+            # A step that is too short for its curvature moves little far from the minimum too.
+            share = min(1.0, self.method.beta / _usual_beta(samples, heads, self.method.reduce))
+            if sine_between(space, B, moved) <= TOLERANCE * share:
                 return Estimate(B=B, heads=heads, iterations=done)
             B = moved
         return Estimate(

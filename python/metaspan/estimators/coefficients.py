@@ -136,7 +136,8 @@ def leading_singular(  # noqa: PLR0917
         complete = basis.shape[1] == dim or values[0] == 0
         if complete or count == passes or (accurate and need < len(values)):
             break
-        Q = _new_columns(space, space.project_off(basis, squares), basis, float(values[0]) ** 2)
+        top = float(values[0])
+        Q = _new_columns(space, space.project_off(basis, squares), basis, top * top)
         if not Q.shape[1]:
             break
         if basis.shape[1] + Q.shape[1] > max(BLOCKS * block, 2 * need + block):

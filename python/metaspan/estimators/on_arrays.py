@@ -18,10 +18,10 @@ from .transforms import Curvature, HeadFit, RowForms
 class ArraySamples:
     r"""All samples of the tasks of a batch: the inner samples of a task, then its outer samples.
 
-    A sample that is both an inner and an outer sample is counted once. Products are computed in
+    Inner and outer sets that are the same arrays are counted once. Products are computed in
     float64, even for float32 data. Each product reads X once; `combine_features` reads dense X once
-    for its two products. The bits do not depend on the number of threads or on the storage of X.
-    Ctrl-C interrupts a product.
+    for its two products. The bits do not depend on the number of threads, or on whether X is in
+    memory or on a disk. Ctrl-C interrupts a product.
 
     Parameters
     ----------

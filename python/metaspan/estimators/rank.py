@@ -106,6 +106,11 @@ def choose_width(  # noqa: PLR0917
     each candidate. In addition, for each candidate the features of each task are decomposed by an
     SVD.
     """
+    if getattr(estimator, "holds_rows", False):
+        raise EstimateError(
+            "width must be a number for meta-sp with semigradient, whose X_next has the rows of "
+            'all tasks; got "cv"'
+        )
     widths = _check_candidates(estimator, samples, candidates)
     folds = min(check.integer("folds", folds, 2), samples.n)
     if samples.n < 2 or lengths(samples).min() < 2:
@@ -136,17 +141,21 @@ def _check_candidates(
         for k in chosen:
             estimator.check(samples, k)
         return tuple(sorted(chosen))
-    accepted, refusal = [], None
-    for k in range(1, min(MOST, samples.dim, max(samples.n - 1, 1)) + 1):
-        try:
-            estimator.check(samples, k)
-        except ValueError as error:
-            refusal = error
-        else:
-            accepted.append(k)
-    if not accepted and refusal is not None:
-        raise EstimateError(str(refusal)) from refusal
-    return tuple(accepted)
+    widths = range(1, min(MOST, samples.dim, max(samples.n - 1, 1)) + 1)
+    refusals = [_refusal(estimator, samples, k) for k in widths]
+    accepted = tuple(k for k, refusal in zip(widths, refusals, strict=True) if refusal is None)
+    if not accepted:
+        raise EstimateError(str(refusals[0])) from refusals[0]
+    return accepted
+
+
+def _refusal(estimator: Estimator, samples: Samples, width: int) -> ValueError | None:
+    """Return the error by which an estimator refuses a width for these samples, if it does."""
+    try:
+        estimator.check(samples, width)
+    except ValueError as error:
+        return error
+    return None
 
 
 def _fit_widths(
@@ -167,6 +176,9 @@ def _fit_widths(
         return [B[:, :k] for k in widths]
     representations: list[F64] = []
     for k in widths:
+        # A fold has fewer tasks than all samples, for which the widths were checked.
+        if representations and _refusal(estimator, samples, k) is not None:
+            break
         try:
             representations.append(estimator.estimate(samples, k, monitor()).B)
         except WidthError:
@@ -213,7 +225,9 @@ def _half_errors(first: F64, second: F64, weights: F64) -> F64:
 
 def _choose(widths: tuple[int, ...], errors: F64, weights: F64) -> WidthChoice:
     """Apply the rule of one standard error to the errors (tasks, widths); nan: not fitted."""
-    tried = ~np.isnan(errors).any(axis=0)
+    tried = np.isfinite(errors).all(axis=0)
+    if not tried.any():
+        raise EstimateError("no width has finite errors on held-out tasks")
     errors, widths = errors[:, tried], tuple(np.array(widths)[tried].tolist())
     shares = weights / weights.sum()
     means = shares @ errors

@@ -52,9 +52,9 @@ class SubspacePursuit:
     Parameters
     ----------
     step : float or None
-        Step size a. None: a starts as the inverse of the curvature along the first step and grows
-        by about a tenth after every step; it is halved if the objective ``sum_i q_i ||y_i - X_i
-        theta_i||^2 / (2 n m_i)`` would rise, so the objective never rises. With `semigradient`
+        Step size a, > 0. None: a starts as the inverse of the curvature along the first step and
+        grows by about a tenth after every step; it is halved if the objective ``sum_i q_i ||y_i -
+        X_i theta_i||^2 / (2 n m_i)`` would rise, so the objective never rises. With `semigradient`
         there is no such objective; step t then has the size ``a / (1 + t / 100)``, and if `step` is
         None, a is the inverse of the curvature along the first step.
     semigradient : (X_next, gamma) or None
@@ -90,7 +90,7 @@ class SubspacePursuit:
 
     def __post_init__(self) -> None:
         if self.step is not None:
-            object.__setattr__(self, "step", check.real("step", self.step))
+            object.__setattr__(self, "step", check.positive("step", self.step))
         object.__setattr__(self, "tol", check.real("tol", self.tol))
         if self.semigradient is not None:
             if not isinstance(self.semigradient, tuple) or len(self.semigradient) != 2:
@@ -100,6 +100,11 @@ class SubspacePursuit:
                 )
             gamma = check.real("gamma", self.semigradient[1], 0.0, 1.0)
             object.__setattr__(self, "semigradient", (_rows(self.semigradient[0]), gamma))
+
+    @property
+    def holds_rows(self) -> bool:
+        """Whether an option has rows of its own for the samples, and so fits these tasks alone."""
+        return self.semigradient is not None
 
     def check(self, samples: Samples, width: int) -> None:
         """Raise ValueError if the width is too large, or if X_next and X differ in shape."""
@@ -220,7 +225,7 @@ class _Pursuit:
         return Factors(pairs.left[:, :k] * pairs.values[:k], pairs.right[:, :k]), pairs
 
     def _most(self, values: F64) -> int:
-        return min(self.width, len(values) - 1)
+        return min(self.width, max(len(values) - 1, 1))
 
 
 def _represent(space: Space, theta: Factors, pairs: Leading, width: int) -> tuple[F64, F64]:

@@ -70,8 +70,9 @@ class TraceNorm:
         is poor. If no task has more than `width` samples, the root mean square of the responses is
         used.
     tol : float or None
-        The iteration has converged once the duality gap is at most `tol` times the objective. None:
-        1e-6 for "proximal", 1e-2 for "frank-wolfe".
+        The iteration has converged once the duality gap is at most `tol` times the objective. For
+        ``lam=0``, which has no such gap, an estimate of what is left to gain must be at most `tol`
+        times the objective of zero coefficients. None: 1e-6 for "proximal", 1e-2 for "frank-wolfe".
 
     Raises
     ------
@@ -218,6 +219,18 @@ class _Problem:
             B=B, heads=heads, iterations=iterations, converged=not reason, reason=reason
         )
 
+    def relative_gap(self, iterate: _Iterate, lam: float, bound: float) -> float:
+        """Return the duality gap (44) divided by the objective.
+
+        For ``lam=0`` the only feasible dual point is zero, whose gap is the objective. Then
+        `bound`, an estimate of what is left to gain, is divided by the objective of zero
+        coefficients.
+        """
+        tiny = float(np.finfo(float).tiny)
+        if lam == 0:
+            return bound / max(self.half_square(self.samples.y), tiny)
+        return self.gap(iterate, lam) / max(iterate.objective, tiny)
+
     def gap(self, iterate: _Iterate, lam: float) -> float:
         """Return the duality gap (44), from the residuals scaled to a feasible dual point."""
         width = iterate.theta.right.shape[1] + SPARE
@@ -244,12 +257,12 @@ class _Problem:
         tested = 100 * tol * current.objective  # the gap is computed only if a bound is below this
         if self.record(current):
             return self.finish(current, 0, "")
-        accuracy = 1e-4
+        accuracy, bound = 1e-4, np.inf
         while True:
             if not (np.isfinite(current.objective) and np.isfinite(curvature)):
                 return self.diverged(current, iteration)
             if iteration == self.limit:
-                gap = self.gap(current, lam) / max(current.objective, np.finfo(float).tiny)
+                gap = self.relative_gap(current, lam, bound)
                 reason = "" if gap <= tol else self.unfinished(gap, tol)
                 return self.finish(current, iteration, reason)
             following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
@@ -272,8 +285,7 @@ class _Problem:
                 return self.finish(current, iteration, "")
             accuracy = min(accuracy, max(1e-13, 0.1 * step.moved / max(current.trace_norm, 1e-300)))
             if bound <= tested or step.moved == 0:
-                gap = self.gap(current, lam)
-                if gap <= tol * current.objective or step.moved == 0:
+                if self.relative_gap(current, lam, bound) <= tol or step.moved == 0:
                     return self.finish(current, iteration, "")
                 tested = bound / 4
 

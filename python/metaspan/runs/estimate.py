@@ -104,7 +104,8 @@ def estimate(
     ------
     TypeError, ValueError
         If `train` or `fit` would raise the error for these arguments, or if the call is a fit on a
-        device, on several ranks, or with the width "cv".
+        device, on several ranks, or with the width "cv". What an estimator needs of the samples,
+        such as a number of tasks or of samples of a task, is checked by `fit` alone.
     MemoryError
         If the samples of one thread's tasks do not fit into memory.
 

@@ -189,3 +189,32 @@ def test_options_are_checked():
     assert_one_sentence(lambda: AltMinGD(step=-1.0), ValueError, ["step", "-1"])
     assert_one_sentence(lambda: AltMin(inner_tol=2), ValueError, ["inner_tol", "2"])
     assert_one_sentence(lambda: AltMinGD(tol="x"), TypeError, ["tol", "'x'"])
+
+
+@pytest.mark.parametrize("size", [1e-60, 1e60, 1e100])
+def test_default_steps_do_not_depend_on_the_size_of_the_responses(ragged, size):
+    """At 1e100 the squares of the curvature overflow."""
+    X, y = ragged[0], ragged[1]
+    scaled = DenseSamples(X, [size * y_i for y_i in y])
+    with np.errstate(over="ignore"):
+        estimate = AltMinGD(start="random").estimate(scaled, 2, Recorder(rounds=2000))
+    assert np.isfinite(estimate.B).all()
+    expected = AltMinGD(start="random").estimate(DenseSamples(X, y), 2, Recorder(rounds=2000))
+    assert sine(estimate.B, expected.B) < 1e-5
+
+
+@pytest.mark.parametrize("step", [1e12, 1e20])
+def test_steps_far_too_long_are_no_convergence(rng, step):
+    """B becomes so large that further steps do not turn it."""
+    X, y, _ = tasks(rng, d=6, k=2, n=10, m=20, noise=0.3)
+    estimate = AltMinGD(step=step).estimate(DenseSamples(X, y), 2, Recorder(rounds=100))
+    assert not estimate.converged
+    assert estimate.reason
+
+
+def test_responses_that_are_no_numbers_are_a_divergence(ragged):
+    X, y = ragged[0], [y_i.copy() for y_i in ragged[1]]
+    y[0][0] = np.nan
+    estimate = AltMinGD(start="random").estimate(DenseSamples(X, y), 2, Recorder(rounds=5))
+    assert not estimate.converged
+    assert "objective became nan" in estimate.reason

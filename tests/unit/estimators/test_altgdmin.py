@@ -57,3 +57,15 @@ def test_end_at_the_limit_names_a_beta_that_converges(rng):
     assert beta == pytest.approx(1 / np.linalg.norm(moment, 2), rel=0.05)
     quick, _ = run(samples, beta, rounds=200)
     assert quick.converged
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-4, 1e-6])
+def test_steps_too_short_for_the_responses_are_no_convergence(rng, size):
+    """The default beta is far too small for small heads, and steps with it hardly move."""
+    X, y, _ = tasks(rng, d=6, k=2, n=12, m=20, noise=0.1)
+    estimate, _ = run(DenseSamples(X, [size * y_i for y_i in y]), 0.1)
+    assert not estimate.converged
+    usual = float(re.search(r"is about (\S+)$", estimate.reason)[1])
+    rescaled, _ = run(DenseSamples(X, [size * y_i for y_i in y]), usual / 2)
+    assert rescaled.converged
+    assert sine(rescaled.B, run(DenseSamples(X, y), usual * size**2 / 2)[0].B) < 1e-4

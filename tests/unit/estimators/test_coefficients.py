@@ -34,6 +34,18 @@ def test_singular_vectors_are_those_of_the_dense_matrix(rng, values):
         np.testing.assert_allclose(vectors.T @ vectors, np.eye(3), rtol=0, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
+def test_squares_that_overflow_give_values_all_the_same(rng):
+    """The square of the largest value overflows, and no entry of the products does."""
+    U, V = (np.linalg.qr(rng.standard_normal((d, 8)))[0] for d in (60, 40))
+    A = (U * np.linspace(1.4e154, 1e153, 8)) @ V.T
+    pairs = leading_singular(
+        products(A), Space.whole(40, 1), rng.standard_normal((40, 3)), lambda _: 1, 1e-6
+    )
+    assert np.isfinite(pairs.left).all()
+    assert pairs.values[0] > 1e153
+
+
 def test_no_tall_matrix_is_decomposed_in_a_pass(rng, monkeypatch):
     """NumPy decomposes matrices of the order of the space, and the left vectors of the result."""
     A = rng.standard_normal((500, 90)) * np.linspace(2, 1, 90)

@@ -122,3 +122,18 @@ def test_bad_arguments_are_refused(plain):
         lambda: short.check(samples, 2), ValueError, ["X_next", "240 rows", "60 rows"]
     )
     assert_one_sentence(lambda: SubspacePursuit().check(samples, 9), ValueError, ["width", "9"])
+
+
+@pytest.mark.parametrize("d", [10, 60])
+def test_one_task_ends_at_least_squares(rng, d):
+    """With one task the block Krylov space has one singular value, which must be accurate."""
+    X, y, _ = tasks(rng, d=d, k=1, n=1, m=40, noise=0.1)
+    estimate = SubspacePursuit().estimate(DenseSamples(X, y), 1, Recorder())
+    theta = np.linalg.lstsq(X[0], y[0], rcond=None)[0]
+    assert estimate.converged, estimate.reason
+    np.testing.assert_allclose(estimate.heads @ estimate.B.T, [theta], rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_of_zero_is_refused():
+    with pytest.raises(ValueError, match="step must be positive; got 0"):
+        SubspacePursuit(step=0)

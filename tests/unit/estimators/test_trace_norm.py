@@ -91,6 +91,17 @@ def test_no_penalty_gives_least_squares_of_each_task(rng):
     expected = [np.linalg.lstsq(X_i, y_i, rcond=None)[0] for X_i, y_i in zip(X, y, strict=True)]
     np.testing.assert_allclose(coefficients(estimate), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(trace.objectives[-1], loss(X, y, np.array(expected)), rtol=1e-10)
+    assert estimate.converged
+    assert estimate.iterations < 1000
+
+
+def test_no_penalty_on_few_samples_ends_without_a_loss(rng):
+    """The objective, which is the gap of the one feasible dual point, falls to zero."""
+    X, y, _ = tasks(rng, d=12, k=2, n=4, m=5, noise=0.3)
+    trace = Recorder()
+    estimate = TraceNorm(lam=0.0).estimate(DenseSamples(X, y), 4, trace)
+    assert estimate.converged, estimate.reason
+    assert trace.objectives[-1] < 1e-5 * trace.objectives[0]
 
 
 def test_default_penalty_is_the_published_rate(rng):
