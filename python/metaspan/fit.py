@@ -27,7 +27,7 @@ from .estimators.estimator import Estimate, Estimator, Unrecorded
 from .estimators.names import algorithm_of
 from .estimators.rank import choose_width
 from .estimators.samples import Samples
-from .estimators.solvers import least_squares_heads
+from .estimators.solvers import WidthError, least_squares_heads
 from .estimators.sources import open_samples
 from .estimators.space import Space
 from .runs.assemble import assemble
@@ -148,6 +148,8 @@ def fit(
     ------
     TypeError, ValueError
         If an argument is of the wrong kind or value, or the estimator cannot run on these samples.
+        If the samples of one of several trials determine fewer directions than `width`, this trial
+        does not converge, and the others run.
     MemoryError
         If the samples do not fit into memory; this is checked before they are allocated.
     Diverged, NotConverged
@@ -250,8 +252,17 @@ def _run_trials(config: FitConfig) -> Result:
                 started = time.perf_counter()
                 samples = _open(config, trial)
                 prepared += time.perf_counter() - started
-                end.run(samples)
+                try:
+                    end.run(samples)
+                except WidthError as error:
+                    if len(ends) == 1:
+                        raise
+                    # The samples of other trials may determine enough directions.
+                    end.outcome = Outcome(
+                        Status.NOT_CONVERGED, 0, f"{Status.NOT_CONVERGED.text}: {error}"
+                    )
                 report(number + 1)
+        return build()
     except KeyboardInterrupt:
         finished = build()
         at = [i for i, end in enumerate(ends) if end.outcome is None][:1]
@@ -263,7 +274,6 @@ def _run_trials(config: FitConfig) -> Result:
         raise Interrupted(
             f"the fit was interrupted {place}; .result holds what is finished", finished
         ) from None
-    return build()
 
 
 @one_blas_thread()
@@ -382,7 +392,8 @@ class _Trial:
     def _conclude(self, estimate: Estimate, iterates: bool) -> Outcome:
         """Return how the trial ended."""
         done = max(estimate.iterations, len(self.rows) - 1)
-        if not self.space.is_finite(estimate.B):
+        heads_are_finite = self.heads is None or bool(np.isfinite(self.heads).all())
+        if not (self.space.is_finite(estimate.B) and heads_are_finite):
             return Outcome(Status.DIVERGED, done)
         if self.ended_by is not None:
             return Outcome(self.ended_by, done)

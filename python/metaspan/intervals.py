@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from ._support import check
 from ._support.types import F64
 from .config.fit_config import FitConfig
+from .estimators.solvers import WidthError
 from .fit import run_fit
 from .held_out import losses_of_learners, split_batch
+from .linear_methods import LinearAttention
 from .methods import AverageRisk, Method
 from .metrics import principal_angles
 from .runs.result import Result
@@ -96,6 +98,11 @@ def interval(
             f"{type(batch).__name__}: repeat tasks from a distribution by trials="
         )
     require_whole(batch, "interval")
+    if refit is None and getattr(result.config.method, "holds_rows", False):
+        raise ValueError(
+            "refit must be given for meta-sp with semigradient, whose X_next has the rows of the "
+            "original tasks; got None"
+        )
     bases = _refits(result, batch, refit or _again(result), resamples, generator)
     B = _orthonormal(np.asarray(result._host_B, np.float64))
     if of == "angles":
@@ -145,9 +152,15 @@ def _risk(
             "loop; got 'adapted'"
         )
     method: Method = AverageRisk() if fitted else result.method
+    if result._host_B is None:
+        raise ValueError(
+            "an interval of the risk needs B at full size, and engine "
+            f"{result.config.engine!r} has its coordinates alone"
+        )
     B = np.ascontiguousarray(result._host_B)
+    point = (np.asarray(result.A), B) if isinstance(method, LinearAttention) else (B, result.w)
     held_out = split_batch(on, m)
-    losses = losses_of_learners((B, result.w), held_out, method, None, result.config.threads)
+    losses = losses_of_learners(point, held_out, method, None, result.config.threads)
     values = losses[learner].values
     weights = np.ones(len(values)) if held_out.weights is None else held_out.weights
     n = len(values)
@@ -175,7 +188,10 @@ def _refits(
     shape, bases = result._host_B.shape, []
     for _ in range(resamples):
         tasks = np.sort(generator.integers(0, batch.n, batch.n))
-        again = refit(batch.take(tasks.tolist()))
+        try:
+            again = refit(batch.take(tasks.tolist()))
+        except WidthError:  # the resampled tasks determine too few directions
+            continue
         B = np.asarray(again._host_B if isinstance(again, Result) else again, np.float64)
         if B.shape != shape:
             raise ValueError(f"refit must return a B of shape {shape}; got {B.shape}")

@@ -242,6 +242,19 @@ def test_bits_do_not_depend_on_threads(source):
     assert same(one, two)
 
 
+def test_a_fold_with_too_few_tasks_for_a_width_leaves_it_out():
+    """Ten tasks accept the width 9, of which a fold without two of them cannot be fitted."""
+    batch = ms.LinearTasks(d=15, k=2, noise=0.1).sample(10, 12, 12, seed=1)
+    r = ms.fit(batch, "burer-monteiro", start="moments", width="cv", on_failure="return", rounds=20)
+    assert 1 <= r.B.shape[1] <= 8
+
+
+def test_rows_of_successors_belong_to_all_tasks():
+    X_next = np.zeros((BATCH.n, 40, 60))
+    with pytest.raises(ValueError, match="width must be a number for meta-sp with semigradient"):
+        ms.fit(BATCH, "meta-sp", semigradient=(X_next, 0.5), width="cv")
+
+
 def test_the_width_by_held_out_tasks():
     r = ms.fit(BATCH, DESCENT, width="cv", rounds=40)
     assert r.config.width == TASKS.k
@@ -316,6 +329,44 @@ def test_responses_that_overflow_make_altgdmin_diverge(rng):
     with pytest.warns(ms.DivergenceWarning):
         r = ms.fit(ms.TaskBatch(X, y), "altgdmin", beta=0.1, width=1)
     assert r.status == ms.Status.DIVERGED
+
+
+def test_heads_that_are_not_finite_are_a_divergence():
+    y = BATCH.y_in.copy()
+    y[0, 0] = np.nan
+    broken = ms.TaskBatch(BATCH.X_in, y, B_star=BATCH.B_star, check_finite=False)
+    with pytest.warns(ms.DivergenceWarning):
+        r = ms.fit(broken, "oracle", ridge=0.0)
+    assert r.status == ms.Status.DIVERGED
+
+
+def test_ctrl_c_while_the_result_is_built_keeps_all_trials(monkeypatch):
+    whole, build, calls = ms.fit(TASKS, Steps(), trials=2, **LAW), fit_module._build, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return build(*arguments)
+
+    monkeypatch.setattr(fit_module, "_build", interrupted)
+    with pytest.raises(ms.Interrupted, match="after its last trial") as raised:
+        ms.fit(TASKS, Steps(), trials=2, **LAW)
+    assert same(raised.value.result, whole)
+
+
+def test_a_trial_whose_samples_are_too_few_leaves_the_others():
+    """In some trials, the pairs of samples of four tasks determine only two directions."""
+    tasks, few = ms.LinearTasks(d=8, k=3, noise=1.0), {"n": 4, "m": 4, "engine": "sampled"}
+    with pytest.warns(ms.NotConvergedWarning, match="of 60 trials did not converge"):
+        r = ms.fit(tasks, "duchi", trials=60, **few)
+    failed = [out for out in r.outcomes if out.status is ms.Status.NOT_CONVERGED]
+    assert 0 < len(failed) < 30
+    assert "width must be at most 2, the number of directions" in failed[0].text
+    assert np.isfinite(r.trace["dist"][:, -1]).sum() == 60 - len(failed)
+    one = r.outcomes.index(failed[0])
+    with pytest.raises(ValueError, match="width must be at most 2"):
+        ms.fit(tasks, "duchi", trials=range(one, one + 1), **few)
 
 
 def test_ctrl_c_while_the_width_is_chosen_raises_interrupted(monkeypatch):

@@ -91,6 +91,21 @@ def test_risk_is_that_of_evaluate_and_its_error_that_of_the_mean():
     assert float(ridge.estimate) == pytest.approx(risk.ridge.mean, rel=1e-12)
 
 
+def test_risk_of_linear_attention_is_that_of_evaluate():
+    batch, new = draw(3), draw(4, n=30)
+    r = ms.train(batch, "linear-attention", width=K, rounds=3, alpha=0.1, beta=0.01)
+    risk = ms.evaluate(r.A, r.B, new, r.method)
+    assert float(r.interval("risk", on=new).estimate) == pytest.approx(risk.adapted.mean, rel=1e-12)
+
+
+def test_refits_without_full_rank_are_left_out():
+    """Resampled tasks repeat, and three different ones are too few for some estimators."""
+    batch = draw(1, n=5)
+    interval = ms.fit(batch, "duchi", width=3).interval(resamples=40)
+    assert 20 <= interval.resamples < 40
+    assert np.isfinite(interval.high).all()
+
+
 BATCH = draw(0, n=10)
 RUN = ms.train(BATCH, "anil", width=K, rounds=2)
 REFUSED = {
@@ -103,6 +118,18 @@ REFUSED = {
     "trials": (
         lambda: ms.train(BATCH, "anil", width=K, rounds=2, trials=2).interval(),
         "an interval is that of one trial, and this result has 2",
+    ),
+    "coordinates": (
+        lambda: ms.fit(ms.LinearTasks(d=D, k=K), "duchi", n=9, m=4, engine="law").interval(
+            "risk", on=BATCH, learner="ridge"
+        ),
+        "an interval of the risk needs B at full size, and engine 'law' has its coordinates alone",
+    ),
+    "rows of these tasks": (
+        lambda: ms.fit(
+            BATCH, "meta-sp", width=K, semigradient=(np.zeros((10, 20, D)), 0.5), rounds=2
+        ).interval(),
+        "refit must be given for meta-sp with semigradient",
     ),
     "law": (
         lambda: ms.train(ms.LinearTasks(d=9, k=2), "anil", rounds=2).interval(),
