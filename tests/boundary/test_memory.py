@@ -129,3 +129,17 @@ def test_a_long_run_holds_its_rows_alone():
         print(before, peak())
     """)
     assert int(after) - int(before) < 4 * MIB
+
+
+@pytest.mark.peak_memory
+def test_trials_share_the_memory_for_samples():
+    """Forty trials need the memory for the samples of one thread, a megabyte, and not forty."""
+    of_all, estimated = in_new_process("""\
+        tasks, sizes = ms.LinearTasks(d=1500, k=10, features="student-t"), dict(m_in=300, m_out=300)
+        call = dict(rounds=1, n=8, trials=40, threads=1, record=(), **sizes)
+        ms.train(tasks, "anil", **{**call, "trials": 2})  # what the package itself needs
+        before = peak()
+        ms.train(tasks, "anil", **call)
+        print(peak() - before, ms.estimate(tasks, "anil", **call).memory_bytes)
+    """)
+    assert int(of_all) < int(estimated) + 8 * MIB

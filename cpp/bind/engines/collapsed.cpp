@@ -46,6 +46,7 @@ std::unique_ptr<Run> open_collapsed(const Method& method, const SampleLaw& sampl
   auto run = std::make_unique<CollapsedRun>(records, device);
   const Index k_star = M.shape(1);
   run->take_heads(n * k_star);
+  const std::shared_ptr<PanelMemory> memory = make_panel_memory();
   for (std::size_t at = 0; at < trials.size(); ++at) {
     const auto i = static_cast<Index>(at);
     CollapsedEngine::State state{state_block(M, R, i), {}, kept};
@@ -57,9 +58,9 @@ std::unique_ptr<Run> open_collapsed(const Method& method, const SampleLaw& sampl
                 (state.Z.rows() == kept + k || static_cast<double>(state.Z.rows()) == samples.d),
             "kept must be at least k_star, and [M; R] must have min(kept + k, d) rows");
     HeadSource heads(as_head_law(law, k_star, i), n, seed, trials[at]);
-    run->add(
-        make_collapsed(method, samples, std::move(state), std::move(heads), n, seed, trials[at]),
-        rounds[at], method);
+    run->add(make_collapsed(method, samples, std::move(state), std::move(heads), n, seed,
+                            trials[at], memory),
+             rounds[at], method);
   }
   return run;
 }

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "collapsed_trial.hpp"
 #include "copy_outputs.hpp"
@@ -19,12 +22,77 @@ constexpr int kWidth = Design::width;
 /// Cost of drawing one random number, in flops.
 constexpr double kFlopsOfNumber = 25;
 
+/// A thread's memory: the samples of a panel, and the algebra on them.
+struct Workspace {
+  explicit Workspace(const CollapsedTrial& trial)
+      : algebra(trial.method().without_privacy(), trial.k(),
+                trial.samples().rows_of(trial.samples().inner), trial.most_out()),
+        scratch(trial.method(), trial.samples(), trial.law().shared, trial.k()),
+        heads(static_cast<std::size_t>(trial.heads().k_star() * kWidth)) {}
+  TaskAlgebra<Design> algebra;
+  Design::Scratch scratch;
+  PanelSet inner, outer, xi;
+  std::vector<double> heads;  // (k_star, width)
+  std::vector<double> theta;  // (inside(), width)  with xi, (33)
+  PanelParts parts;
+};
+
+}  // namespace
+
+class PanelMemory {
+ public:
+  /// Returns a workspace that no trial uses; makes one if there is none.
+  std::unique_ptr<Workspace> take(const CollapsedTrial& trial) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (!free_.empty()) {
+        std::unique_ptr<Workspace> last = std::move(free_.back());
+        free_.pop_back();
+        return last;
+      }
+    }
+    return std::make_unique<Workspace>(trial);
+  }
+  void give_back(std::unique_ptr<Workspace> workspace) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    free_.push_back(std::move(workspace));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Workspace>> free_;
+};
+
+std::shared_ptr<PanelMemory> make_panel_memory() { return std::make_shared<PanelMemory>(); }
+
+namespace {
+
+/// The workspaces that a trial has borrowed, one for each thread.
+class Loan {
+ public:
+  Loan(PanelMemory& memory, const CollapsedTrial& trial, Index threads) : memory_(memory) {
+    for (Index i = 0; i < threads; ++i) borrowed_.push_back(memory.take(trial));
+  }
+  ~Loan() {
+    for (auto& workspace : borrowed_) memory_.give_back(std::move(workspace));
+  }
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+  Workspace& operator[](int thread) const { return *borrowed_[static_cast<std::size_t>(thread)]; }
+
+ private:
+  PanelMemory& memory_;
+  std::vector<std::unique_ptr<Workspace>> borrowed_;
+};
+
 /// Fresh samples in every round, (16)-(19), on the CPU. In the span of the state, the algebra runs
 /// on a CollapsedDesign for each panel of tasks. Off the span, the contributions of the tasks are
 /// summed in law, by frames (17) or as one Gaussian matrix (18). No array has size d.
 class Collapsed final : public CollapsedTrial {
  public:
-  using CollapsedTrial::CollapsedTrial;
+  template <class... Arguments>
+  explicit Collapsed(std::shared_ptr<PanelMemory> memory, Arguments&&... of_trial)
+      : CollapsedTrial(std::forward<Arguments>(of_trial)...), memory_(std::move(memory)) {}
 
   /// Computes the round's gradient in the span, (10), and the new rows of R off the span. Each
   /// piece has sums of its own, and the number of panels alone decides the pieces. The memory for a
@@ -34,12 +102,10 @@ class Collapsed final : public CollapsedTrial {
                 Cancel* cancel) override {
     begin_round(round, heads, tasks);
     if (flops() < kSerialFlops) threads = 1;
-    while (static_cast<Index>(workspaces_.size()) < std::min<Index>(threads, pieces())) {
-      workspaces_.push_back(std::make_unique<Workspace>(*this));
-    }
+    const Loan workspaces(*memory_, *this, std::min<Index>(threads, pieces()));
     parallel_for(threads, pieces(), cancel, [&](Index i, int thread) {
       Piece& sums = piece(i);
-      Workspace& workspace = *workspaces_[static_cast<std::size_t>(thread)];
+      Workspace& workspace = workspaces[thread];
       sums.clear(k());
       std::fill(workspace.scratch.G.begin(), workspace.scratch.G.end(), 0.0);
       // A piece is a range of consecutive panels, so its frames are added in the order of the
@@ -58,21 +124,6 @@ class Collapsed final : public CollapsedTrial {
   }
 
  private:
-  /// A thread's memory: the samples of a panel, and the algebra on them.
-  struct Workspace {
-    explicit Workspace(const Collapsed& run)
-        : algebra(run.method().without_privacy(), run.k(),
-                  run.samples().rows_of(run.samples().inner), run.most_out()),
-          scratch(run.method(), run.samples(), run.law().shared, run.k()),
-          heads(static_cast<std::size_t>(run.heads().k_star() * kWidth)) {}
-    TaskAlgebra<Design> algebra;
-    Design::Scratch scratch;
-    PanelSet inner, outer, xi;
-    std::vector<double> heads;  // (k_star, width)
-    std::vector<double> theta;  // (inside(), width)  with xi, (33)
-    PanelParts parts;
-  };
-
   /// The factors of a panel, which the design computes for all tasks side by side.
   class DesignFactors final : public PanelFactors {
    public:
@@ -139,7 +190,7 @@ class Collapsed final : public CollapsedTrial {
     }
   }
 
-  std::vector<std::unique_ptr<Workspace>> workspaces_;  // one a thread
+  std::shared_ptr<PanelMemory> memory_;  // of all trials of the run
 };
 
 // Measured costs that a round has in addition to the products of a population round. The first
@@ -287,9 +338,10 @@ RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const Round
 
 std::unique_ptr<CollapsedEngine> make_collapsed(const Method& method, const SampleLaw& law,
                                                 CollapsedEngine::State state, HeadSource heads,
-                                                Index n, std::uint64_t seed, std::uint64_t trial) {
-  return std::make_unique<Collapsed>(method, law, std::move(state), std::move(heads), n, seed,
-                                     trial);
+                                                Index n, std::uint64_t seed, std::uint64_t trial,
+                                                std::shared_ptr<PanelMemory> memory) {
+  return std::make_unique<Collapsed>(std::move(memory), method, law, std::move(state),
+                                     std::move(heads), n, seed, trial);
 }
 
 }  // namespace metaspan

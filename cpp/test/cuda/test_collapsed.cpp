@@ -38,6 +38,7 @@ std::vector<std::unique_ptr<Trial>> make_trials(const Case& run) {
   const Index blocks = run.method.step.blocks();
   const double e =
       std::min(static_cast<double>(blocks * run.k), run.law.d - static_cast<double>(run.k_star));
+  const std::shared_ptr<PanelMemory> memory = make_panel_memory();
   for (Index i = 0; i < run.trials; ++i) {
     Sequence draws(derive_key(7, static_cast<std::uint64_t>(i), 0, Stream::start));
     CollapsedEngine::State state;
@@ -51,7 +52,7 @@ std::vector<std::unique_ptr<Trial>> make_trials(const Case& run) {
     const auto number = static_cast<std::uint64_t>(i);
     trials.push_back(std::make_unique<Trial>(
         make_collapsed(run.method, run.law, state, HeadSource(heads, run.n, 11, number), run.n, 11,
-                       number),
+                       number, memory),
         0, run.method));
   }
   return trials;

@@ -28,10 +28,16 @@ class CollapsedEngine : public Engine {
 /// random numbers.
 RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const RoundSizes& sizes);
 
-/// Makes a collapsed engine. Its memory is O(threads * s + pieces * D * k), where s is how many
-/// random numbers a task has and D is the number of rows of [M; R].
+/// The memory for the samples of panels, one part for each thread. Trials with the same method and
+/// sizes share it: a trial that computes a gradient borrows one part for each of its threads.
+class PanelMemory;
+std::shared_ptr<PanelMemory> make_panel_memory();
+
+/// Makes a collapsed engine. Its memory is O(pieces * D * k), where D is the number of rows of [M;
+/// R], and that of panels O(threads * s), where s is how many random numbers a task has.
 std::unique_ptr<CollapsedEngine> make_collapsed(const Method& method, const SampleLaw& law,
                                                 CollapsedEngine::State state, HeadSource heads,
-                                                Index n, std::uint64_t seed, std::uint64_t trial);
+                                                Index n, std::uint64_t seed, std::uint64_t trial,
+                                                std::shared_ptr<PanelMemory> memory);
 
 }  // namespace metaspan
