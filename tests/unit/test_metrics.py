@@ -69,6 +69,14 @@ def test_diversity_is_that_of_the_second_moment(rng):
     assert found.eta == pytest.approx(np.linalg.norm(heads.mean(axis=0)))
 
 
+@pytest.mark.parametrize("heads", [[[1, 1], [-1, -1]], np.ones((4, 2)), [[1, 2, 3], [2, 4, 6]] * 3])
+def test_heads_on_a_line_have_no_diversity(heads):
+    """The smallest singular value differs from 0 by rounding errors."""
+    found = ms.diversity(heads)
+    assert found.mu == 0.0
+    assert found.kappa == np.inf
+
+
 def test_too_few_heads_have_no_diversity():
     found = ms.diversity([[1.0, 2.0, 3.0]])
     assert (found.mu, found.kappa) == (0.0, math.inf)

@@ -192,6 +192,13 @@ def _held_out_errors(
     estimator: Estimator, samples: Samples, held: I64, representations: list[F64]
 ) -> F64:
     """Return the mean error of each held-out task for each representation, (tasks, widths)."""
+    finite = [j for j, B in enumerate(representations) if samples.space.is_finite(B)]
+    if len(finite) < len(representations):  # the iterations of some widths diverged
+        errors = np.full((len(held), len(representations)), np.inf)
+        if finite:
+            found = [representations[j] for j in finite]
+            errors[:, finite] = _held_out_errors(estimator, samples, held, found)
+        return errors
     bases = [samples.space.orthonormal(B) for B in representations]
     ends = np.cumsum([0, *(B.shape[1] for B in bases)])
     stacked = np.ascontiguousarray(np.concatenate(bases, axis=1))

@@ -17,10 +17,11 @@ STARTS = ("random", "moments", "duchi")
 def start_subspace(samples: Samples, width: int, start: str, monitor: Monitor) -> F64:
     """Return orthonormal columns (dim, width) from which an estimator starts.
 
-    "random": the span of a normal matrix. "moments": the method of moments, (38). "duchi": the
-    estimator of pairs of samples, (39). Nothing is recorded by the monitor.
+    "random", or as many columns as dimensions: the span of a normal matrix. "moments": the method
+    of moments, (38). "duchi": the estimator of pairs of samples, (39). Nothing is recorded by the
+    monitor.
     """
-    if start == "random":
+    if start == "random" or width == samples.dim:  # of which every basis has the same span
         return samples.space.orthonormal(samples.normals(width, 0))
     if start == "moments":
         return Moments().estimate(samples, width, monitor).B

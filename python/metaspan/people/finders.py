@@ -171,16 +171,18 @@ def find(
         finder.check(samples, rank)
         estimate = finder.estimate(samples, rank, monitor())
     except WidthError as error:
+        if isinstance(rank, str):
+            message = "rank='cv' tries at least one component, and the tasks determine none"
+            raise ValueError(message) from None
         raise ValueError(
             f"rank must be at most {error.most}, the number of components that the tasks "
             f"determine; got {rank}"
         ) from None
     except ValueError as error:  # estimators call the rank width
-        intercept = isinstance(samples, Contrasts)
-        raise ValueError(
-            str(error).replace("width", "rank")
-            + " (the intercept of a task takes one of its samples)" * intercept
-        ) from None
+        message = str(error).replace("width", "rank")
+        if isinstance(samples, Contrasts) and "sample" in message:
+            message += " (the intercept of a task takes one of its samples)"
+        raise ValueError(message) from None
     if not np.isfinite(estimate.B).all():
         raise ValueError(f"no components were found: {estimate.reason or 'they are not finite'}")
     if not estimate.converged:

@@ -149,8 +149,17 @@ def _unify(values: list[Any], labels: NDArray[Any]) -> NDArray[Any]:
     return labels if labels.dtype.kind in PLAIN_KINDS else np.array(values)
 
 
+def show_label(label: Any) -> str:
+    """Return a label as messages show it: a date as text, not as the number that stores it."""
+    if isinstance(label, np.datetime64):
+        return str(label)
+    return check.show(label.item() if isinstance(label, np.generic) else label)
+
+
 def _kind_of(label: Any) -> str:
     """Return the kind of a label, or the name of its type if it is of no kind of `KINDS`."""
+    if isinstance(label, np.timedelta64):  # a subclass of np.integer
+        return "timedelta64"
     kinds = (kind for kind, types in KINDS.items() if isinstance(label, types))
     return next(kinds, type(label).__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, check_is_fitted
 
@@ -42,6 +42,7 @@ from .inputs import (
     read_lists,
     read_long,
     read_responses,
+    show_label,
 )
 from .sharing import SharingGain, compare
 from .task_rows import Contrasts, TaskRows, multiply
@@ -358,9 +359,10 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         Parameters
         ----------
         X, y, tasks : array_like
-            As in `fit`. Every task needs at least three rows.
+            As in `fit`. Every task needs at least four rows, or three without intercepts.
         folds : int
-            Number of folds, >= 2; at most as many as the smallest task has rows are used.
+            Number of folds, >= 2; at most as many as the smallest task has rows are used. Outside a
+            fold, every task must have at least three rows, or two without intercepts.
 
         Returns
         -------
@@ -369,7 +371,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
             as the attribute `sharing_gain_`.
         """
         seed, _ = self._check_options()
-        table = read(self, X, y, tasks)
+        table = read(clone(self), X, y, tasks)  # which leaves what a fit has set
         self.sharing_gain_ = compare(self, table, check.integer("folds", folds, 2), seed)
         return self.sharing_gain_
 
@@ -388,6 +390,9 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         """
         check_is_fitted(self)
         return np.array([f"component{j}" for j in range(self.rank_)], dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "components_")
 
     def _check_options(self) -> tuple[int, int]:
         """Check the parameters of the constructor; return the seed and the number of threads."""
@@ -527,7 +532,7 @@ class SharedRepresentation(TransformerMixin, RegressorMixin, BaseEstimator):  # 
         if not known.all():
             raise ValueError(
                 f"tasks must be among the {len(self.tasks_)} fitted ones, and a new task needs "
-                f"adapt(X, y); got {check.show(labels[~known][0].item())}"
+                f"adapt(X, y); got {show_label(labels[~known][0])}"
             )
         return number
 

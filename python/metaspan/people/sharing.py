@@ -15,7 +15,7 @@ from ..estimators.estimator import Unrecorded
 from ..estimators.reference_lines import Pooled, dual_coefficients
 from ..estimators.samples import I64, Samples, spread, task_sums
 from .heads import center
-from .inputs import Table
+from .inputs import Table, show_label
 from .task_rows import Contrasts, TaskRows, multiply
 from .whitening import Features, whiten
 
@@ -79,12 +79,20 @@ def compare(model: SharedRepresentation, table: Table, folds: int, seed: int) ->
     """Compare a model with each task alone and with one model for all tasks by cross-validation."""
     rows = table.rows
     sizes = np.diff(rows.offsets)
-    if sizes.min() < 3:
+    least = 2 + int(model.fit_intercept)  # for training: the pooled model splits its rows again
+    if sizes.min() <= least:
         raise ValueError(
-            "sharing_gain needs at least three rows of every task; task "
-            f"{check.show(table.labels[sizes.argmin()].item())} has {int(sizes.min())}"
+            f"sharing_gain needs at least {least + 1} rows of every task; task "
+            f"{show_label(table.labels[sizes.argmin()])} has {int(sizes.min())}"
         )
-    fold = _folds(rows.offsets, min(folds, int(sizes.min())), seed)
+    folds = min(folds, int(sizes.min()))
+    left = int((sizes - -(-sizes // folds)).min())
+    if left < least:
+        raise ValueError(
+            f"folds must leave at least {least} rows of every task for training; {folds} folds "
+            f"leave {left}"
+        )
+    fold = _folds(rows.offsets, folds, seed)
     squares = np.empty((len(MODELS), len(rows.y)))
     features = whiten(model.whiten, rows.X, model.fit_intercept, seed)
     for f in range(fold.max() + 1):

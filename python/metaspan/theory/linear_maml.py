@@ -146,7 +146,7 @@ def linear_maml_risk(
     if distance is not None:
         error = _Errors(error.second + check.real("distance", distance), error.squares)
     weights = meta_weights(tasks, LinearMAML(alpha=alpha), m=check.integer("m", m, 1, MAX_COUNT))
-    noise = tasks.noise**2 * alpha * alpha / m * error.squares
+    noise = tasks.noise * tasks.noise * alpha * alpha / m * error.squares
     return _or_infinite(0.5 * (float(np.sum(weights * error.second)) + noise))
 
 
@@ -190,7 +190,7 @@ def linear_maml_step(tasks: LinearTasks, *, m: int, B: Vector | None = None) -> 
     slope = float((at**2 * error.second).sum())
     curvature = at**3 * (1.0 + inverse_m) + at * inverse_m * error.squares
     curved = float((curvature * error.second).sum())
-    curved += tasks.noise**2 * inverse_m * error.squares
+    curved += tasks.noise * tasks.noise * inverse_m * error.squares
     return slope / curved if slope > 0.0 else 0.0
 
 
@@ -337,19 +337,27 @@ def linear_maml_distance(
     mean, cov = centred_moments(tasks.heads, tasks.k)
     start = float(mean @ mean)
     if B is not None:
-        start = float(_errors(tasks, B).second.sum()) - float(np.trace(cov)) - tasks.spread**2
+        of_tasks = float(np.trace(cov)) + tasks.spread * tasks.spread
+        start = float(_errors(tasks, B).second.sum()) - of_tasks
     times = check.reals("rounds", rounds)
     if times.size and not (times.min() >= 0.0 and (times == np.floor(times)).all()):
         raise ValueError("rounds must hold integers >= 0, or infinity")
     V0 = moments.noise + moments.growth * _variance_of(tasks)
-    factor = (1.0 - beta * h) ** 2 + beta * beta * inverse_n * (moments.growth - h * h)
+    variance = beta * beta * inverse_n * (moments.growth - h * h)
+    gap = beta * h * (2.0 - beta * h) - variance  # 1 - a
     noise = beta * beta * inverse_n * V0
-    with np.errstate(over="ignore"):
-        left: F64 = factor**times
-    sums = times if factor == 1.0 else (1.0 - left) / (1.0 - factor)
-    # Zeros are left out, since left and sums are infinite where training diverges.
-    distances = (start and start * left) + (noise and noise * sums)
-    return np.broadcast_to(distances, times.shape).copy()
+    left, sums = np.ones(times.shape), times
+    with np.errstate(over="ignore", invalid="ignore"):
+        if gap >= 0.5:
+            left = ((1.0 - beta * h) * (1.0 - beta * h) + variance) ** times
+            sums = (1.0 - left) / gap
+        elif gap != 0.0:  # a is close to 1 if beta is small
+            exponents = times * math.log1p(-gap)
+            left, sums = np.exp(exponents), -np.expm1(exponents) / gap
+        # Zeros are left out, since left and sums are infinite where training diverges.
+        distances = (start and start * left) + (noise and noise * sums)
+    distances = np.where(np.isnan(distances), np.inf, distances)  # moments have overflowed
+    return np.where(times == 0.0, start, np.broadcast_to(distances, times.shape))
 
 
 class _GradientMoments(NamedTuple):
@@ -368,7 +376,7 @@ def _gradient_moments(
         raise ValueError("tasks.spectrum must be None for the error of training; got one")
     alpha = 0.0 if method.inner_steps == 0 else method.alpha
     i, j = _inverse("m_in", m_in), _inverse("m_out", m_out)
-    d, variance = tasks.d, tasks.noise**2
+    d, variance = tasks.d, tasks.noise * tasks.noise
     # Moments of S = X^T X / m and A = I - alpha S, each divided by d. The moments of one trace are
     # those of a real Wishart matrix; tr S times a function of degree q has the mean of this
     # function times (d m + 2 q) / m.
@@ -401,7 +409,7 @@ def _gradient_moments(
 
 def _variance_of(tasks: LinearTasks) -> float:
     """Return the trace of the covariance of the tasks' vectors, (33)."""
-    return float(np.trace(centred_moments(tasks.heads, tasks.k)[1])) + tasks.spread**2
+    return float(np.trace(centred_moments(tasks.heads, tasks.k)[1])) + tasks.spread * tasks.spread
 
 
 class _Errors(NamedTuple):
@@ -421,7 +429,7 @@ def _errors(tasks: LinearTasks, B: Vector | None) -> _Errors:
             theta = check_coordinates(B, tasks, check.threads(None))
             _require_column(theta.shape[1])
             distance = float(((theta[:, 0] - np.pad(mean, (0, len(theta) - tasks.k))) ** 2).sum())
-        second = distance + float(np.trace(cov)) + tasks.spread**2
+        second = distance + float(np.trace(cov)) + tasks.spread * tasks.spread
         return _Errors(np.array([second]), float(tasks.d))
     if tasks.B_star is None:
         raise ValueError("tasks.B_star must be an array where features have a spectrum; got None")

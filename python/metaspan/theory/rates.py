@@ -77,13 +77,13 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
             f"{resolved}"
         )
     spread = _require_centred(tasks, "(22)")
-    bound, reach = 0.5 if numbers.exact else 1.0, numbers.beta * numbers.alpha * spread.L**2
+    bound, reach = 0.5 if numbers.exact else 1.0, numbers.beta * numbers.alpha * spread.L * spread.L
     if reach >= bound:
         raise ValueError(
             f"beta alpha L_star^2 must be below {bound:g} for alpha B^T B = I to attract, which "
             f"(22) assumes; got {reach:.3g}"
         )
-    return -math.log1p(-numbers.beta * numbers.alpha * spread.mu**2)
+    return -math.log1p(-numbers.beta * numbers.alpha * spread.mu * spread.mu)
 
 
 def plateau(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
@@ -251,9 +251,11 @@ def fading(
     times = check.reals("rounds", rounds)
     if times.size and not times.min() >= 0.0:
         raise ValueError(f"rounds must be >= 0; got {times.min():g}")
+    root = math.sqrt(2.0 * beta * _crosstalk(tasks, m_in)) * alpha
+    if root == 0.0:
+        return np.full(times.shape, np.inf)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        values: F64 = (2.0 * beta * alpha * alpha * _crosstalk(tasks, m_in) * times) ** -0.5
-    return values
+        return np.asarray(np.where(times == 0.0, np.inf, 1.0 / (root * np.sqrt(times))))
 
 
 def error_scale(d: int, k: int, n: int, m_out: int) -> float:
@@ -368,4 +370,4 @@ def _crosstalk(tasks: LinearTasks, m_in: int | None) -> float:
     if tasks.features != "gaussian":
         raise ValueError(f"features must be 'gaussian' for (23); got {tasks.features!r}")
     trace = float(np.trace(second_moment(tasks.heads, tasks.k)))
-    return (trace + tasks.noise**2 + tasks.spread**2) / m_in
+    return (trace + tasks.noise * tasks.noise + tasks.spread * tasks.spread) / m_in

@@ -419,3 +419,31 @@ def test_options_are_not_changed_by_a_fit(data):
     assert model.get_params() == before
     for mine, theirs in ((X, data.X), (y, data.y), (tasks, data.tasks)):
         np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_as_many_components_as_features_need_no_signal(rng, d):
+    """Every basis has the same span, so the start of the iterations does not matter."""
+    X, tasks = rng.standard_normal((96, d)), np.repeat(np.arange(12), 8)
+    for _ in range(10):
+        model = ms.SharedRepresentation(rank=d).fit(X, rng.standard_normal(96), tasks)
+        assert model.components_.shape == (d, d)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_widths_whose_training_diverges_are_left_out():
+    """With features twenty times as large, most step sizes of the training are too long."""
+    data = draw_related(np.random.default_rng(5), n=20, m=15, d=6)
+    with pytest.raises(ValueError, match="rank has finite errors on held-out tasks"):
+        ms.SharedRepresentation(method="anil").fit(200 * data.X, data.y, data.tasks)
+
+
+@pytest.mark.parametrize("unit", ["ns", "D"])
+def test_unknown_dates_are_named_as_dates(rng, unit):
+    X, y = rng.standard_normal((40, 3)), rng.standard_normal(40)
+    days = np.datetime64("2021-01-01", unit) + np.repeat(np.arange(4), 10)
+    model = ms.SharedRepresentation(rank=1).fit(X, y, days)
+    with pytest.raises(ValueError, match=r"adapt\(X, y\); got 2031-01-01"):
+        model.predict(X, np.full(40, np.datetime64("2031-01-01", unit)))
+    with pytest.raises(TypeError, match="strings, numbers or datetime64; got timedelta64"):
+        model.fit(X, y, days - days[0])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from sklearn.exceptions import NotFittedError
 
 import metaspan as ms
 from matching import assert_one_sentence
@@ -196,6 +197,37 @@ def test_a_gain_does_not_change_the_model(data):
     np.testing.assert_array_equal(model.predict(data.X, data.tasks), before)
 
 
+def test_a_gain_leaves_what_a_fit_has_set(data):
+    frame = pd.DataFrame(data.X, columns=list("abcde"))
+    model = make(method="altmin").fit(frame, data.y, data.tasks)
+    model.sharing_gain(data.X[:, :3], data.y, data.tasks)
+    assert model.n_features_in_ == 5
+    assert list(model.feature_names_in_) == list("abcde")
+    model.predict(frame, data.tasks)
+
+
+def test_a_gain_is_no_fit(data):
+    model = make(method="altmin")
+    model.sharing_gain(data.X, data.y, data.tasks)
+    with pytest.raises(NotFittedError):
+        model.predict(data.X, data.tasks)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_the_fewest_rows_of_a_task(intercept):
+    """Every number of rows and of folds either works or is refused by its sizes."""
+    for m in range(2, 7):
+        few = draw_related(np.random.default_rng(3), n=12, m=m, d=4)
+        for folds in range(2, m + 1):
+            model = make(rank=1, method="moments", fit_intercept=intercept)
+            least = 2 + intercept
+            if m > least and m - -(-m // folds) >= least:
+                assert np.isfinite(model.sharing_gain(few.X, few.y, few.tasks, folds=folds).gain)
+                continue
+            with pytest.raises(ValueError, match=r"sharing_gain needs at least|folds must leave"):
+                model.sharing_gain(few.X, few.y, few.tasks, folds=folds)
+
+
 def test_a_constant_task_is_not_compared(data):
     y = np.where(data.tasks == 3, 2.0, data.y)
     gain = make(method="altmin").sharing_gain(data.X, y, data.tasks)
@@ -209,7 +241,13 @@ def test_bad_input_of_a_gain(data):
     assert_one_sentence(
         lambda: model.sharing_gain(data.X, data.y, pairs),
         ValueError,
-        ["at least three rows of every task; task 'p0' has 2"],
+        ["at least 4 rows of every task; task 'p0' has 2"],
+    )
+    fours = np.arange(120) // 4
+    assert_one_sentence(
+        lambda: model.sharing_gain(data.X, data.y, fours, folds=2),
+        ValueError,
+        ["folds must leave at least 3 rows of every task for training; 2 folds leave 2"],
     )
     assert_one_sentence(
         lambda: model.sharing_gain(data.X, np.full(120, 0.1), data.tasks),

@@ -326,3 +326,46 @@ def test_closed_forms_of_linear_maml_overflow_to_infinity():
 def test_the_bound_of_huge_noise_is_a_right_angle():
     tasks = ms.LinearTasks(d=100, k=2, noise=1e200)
     assert theory.cramer_rao(tasks, 10**6, m=20) == 1.0
+
+
+def test_heads_on_a_line_are_a_clear_case():
+    tasks = ms.LinearTasks(d=20, k=2, noise=0.1, heads=[[1.0, 1.0], [-1.0, -1.0]])
+    assert theory.rate(tasks, "anil", alpha=0.1, beta=0.1) == 0.0
+    assert theory.plateau(tasks, "anil", alpha=0.1, beta=0.1) == np.inf
+    with pytest.raises(ValueError, match="must reach every direction"):
+        theory.fixed_point(tasks, "fo-anil", 5, alpha=0.1, beta=0.1)
+
+
+def test_fading_at_the_ends_of_its_arguments():
+    tasks = ms.LinearTasks(d=100, k=2)
+    for m_in, alpha in ((None, 0.5), (4, 0.0)):
+        faded = theory.fading(tasks, "fo-anil", m_in, [0, 9, np.inf], alpha=alpha, beta=0.5)
+        np.testing.assert_array_equal(faded, np.inf)
+    small = theory.fading(tasks, "fo-anil", 4, [0, 100], alpha=1e-200, beta=0.5)
+    np.testing.assert_allclose(small, [np.inf, 1e200 * np.sqrt(1 / 50)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("change", [dict(noise=1e160), dict(spread=1e160)])
+def test_huge_noise_is_infinite_risk(change):
+    tasks = ms.LinearTasks(d=10, k=2, **change)
+    assert theory.linear_maml_risk(tasks, "linear-maml", alpha=0.1, m=5) == np.inf
+    ends = theory.linear_maml_distance(
+        tasks, "linear-maml", alpha=0.1, beta=0.1, n=10, m_in=5, m_out=5, rounds=[0, 1, np.inf]
+    )
+    np.testing.assert_array_equal(ends, [0.0, np.inf, np.inf])
+
+
+def test_floor_of_tiny_steps_keeps_its_digits():
+    """For small beta, the end of (67) is proportional to beta."""
+    tasks = ms.LinearTasks(d=10, k=2, noise=1.0, heads=ms.GaussianHeads(mean=[3.0, 4.0]))
+
+    def shares(rounds):
+        return [
+            theory.linear_maml_distance(
+                tasks, "linear-maml", alpha=0.1, beta=beta, n=100, m_in=20, m_out=20, rounds=rounds
+            )
+            / beta
+            for beta in (1e-6, 1e-10, 1e-14, 1e-17, 1e-100)
+        ]
+
+    np.testing.assert_allclose(shares(np.inf), shares(np.inf)[0], rtol=1e-5)
