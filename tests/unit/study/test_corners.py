@@ -11,6 +11,7 @@ import pytest
 
 import metaspan as ms
 from metaspan.build import version_and_level
+from metaspan.study.design import toml
 from metaspan.study.execution import plan, progress
 from streams import no_terminals
 from studies import SMALL, deadly, lines, runs, table
@@ -242,3 +243,97 @@ def test_a_damaged_checkpoint_only_costs_its_rounds(tmp_path, monkeypatch):
     (checkpoints / f"{study.cells[0].name}-0-{maker}.npz").write_bytes(b"half a file")
     status = study.run(progress=False)
     assert status.statuses == {"finished": 1}
+
+
+SMALL_RUNS = dict(k=2, method="fo-anil", rounds=4, n=5, d=20)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (dict(n=["4*k"]), dict(n=["k*4"])),
+        (dict(n=["4*k"]), dict(n=[8])),
+        (
+            dict(heads=[dict(kind="GaussianHeads", mean=[0, 1])]),
+            dict(heads=[dict(kind="GaussianHeads", mean=[0.0, 1.0])]),
+        ),
+        (
+            dict(heads=[dict(kind="GaussianHeads", mean=[0, 1], cov=[1, 2])]),
+            dict(heads=[dict(kind="GaussianHeads", cov=[1, 2], mean=[0, 1])]),
+        ),
+    ],
+    ids=["order", "number", "float", "fields"],
+)
+def test_a_value_that_is_written_otherwise_has_other_random_numbers(tmp_path, before, after):
+    """A study cannot grow by rows whose keys differ from those of its own rows."""
+    base = {name: value for name, value in SMALL_RUNS.items() if name not in before}
+    ms.Study(tmp_path, base, before, seeds=1).run(progress=False)
+    with pytest.raises(ValueError, match="write it as before, or use another folder"):
+        ms.Study(tmp_path, base, after, seeds=2).run(progress=False)
+    ms.Study(tmp_path, base, before, seeds=2).run(progress=False)
+
+
+def test_a_whole_float_is_the_seed_of_the_integer(tmp_path):
+    tables = []
+    for name, seed in (("int", 1), ("float", 1.0)):
+        study = ms.Study(tmp_path / name, {**SMALL_RUNS, "seed": seed}, dict(beta=[0.1, 0.2]))
+        study.run(progress=False)
+        tables.append(study.table()["dist"].to_numpy())
+    np.testing.assert_array_equal(*tables)
+
+
+def test_a_large_array_inside_an_object_is_read_again(tmp_path):
+    base = dict(k=300, d=300, n=1, rounds=0, method="anil", heads=ms.GaussianHeads(cov=np.eye(300)))
+    ms.Study(tmp_path, base, dict(alpha=[0.1]), seeds=1).run(progress=False)
+    assert len(ms.Study(tmp_path).table()) == 1
+    ms.Study(tmp_path, base, dict(alpha=[0.1]), seeds=2).run(progress=False)
+    assert len(ms.Study(tmp_path).table()) == 2
+
+
+def test_measures_have_an_order(tmp_path):
+    for measure in ({"dist", "rate"}, {"dist": 1}):
+        with pytest.raises(TypeError, match="measure must be a list, which has an order"):
+            ms.Study(tmp_path, SMALL_RUNS, dict(beta=[0.1]), measure=measure)
+
+
+def test_none_beside_words_stays_none(tmp_path):
+    study = ms.Study(tmp_path, SMALL_RUNS, dict(init=[None, "methodical"]), seeds=1)
+    study.run(progress=False)
+    rows = study.table()
+    assert rows["init"].tolist() == [None, "methodical"]
+    assert len(study.table(where=dict(init=None))) == 1
+
+
+def test_a_study_that_is_opened_takes_nothing_else(tmp_path):
+    ms.Study(tmp_path, SMALL_RUNS, dict(beta=[0.1]), seeds=1).run(progress=False)
+    for other in (dict(keep_rows=500), dict(seeds=np.arange(3)), dict(measure=("rate",))):
+        with pytest.raises(ValueError, match="other arguments need base or grid; got neither"):
+            ms.Study(tmp_path, **other)
+
+
+@pytest.mark.parametrize("name", ["dtype", "init"])
+def test_none_is_a_word_in_files(tmp_path, name):
+    text = f'base = {{k = 2, d = 20, n = 4, rounds = 2, method = "anil", {name} = "none"}}\n'
+    (tmp_path / "s.toml").write_text(f"{text}[grid]\nbeta = [0.1]\n", encoding="utf-8")
+    study = ms.Study(tmp_path / "s", **toml.read(tmp_path / "s.toml"))
+    study.run(progress=False)
+    assert study.table()["status"].tolist() == ["finished"]
+
+
+def test_seeds_of_short_runs_share_the_time_of_a_call(tmp_path):
+    grid = dict(beta=[0.1, 0.2, 0.3])
+    few, many = (
+        ms.Study(tmp_path / str(seeds), SMALL_RUNS, grid, seeds=seeds).estimate().seconds
+        for seeds in (1, 20)
+    )
+    assert few < many < 4 * few
+
+
+def test_a_distance_below_all_numbers_is_no_value_of_a_law(tmp_path):
+    base = dict(k=2, method="anil", rounds=30_000, n=50, stop=None, beta=0.5, alpha=0.5)
+    study = ms.Study(tmp_path, base, dict(d=[10, 20, 40, 80]), seeds=1, measure=("dist", "floor"))
+    study.run(progress=False)
+    assert set(study.table()["status"]) == {"underflow"}
+    for measure in ("dist", "floor"):
+        with pytest.raises(ValueError, match=r"the stop rule"):
+            study.fit(measure, "d")

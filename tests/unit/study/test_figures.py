@@ -14,9 +14,10 @@ import metaspan as ms
 pd = pytest.importorskip("pandas")
 pytest.importorskip("matplotlib")
 
-from metaspan.study.figures.fitted import law_label  # noqa: E402
+from metaspan.study.figures.fitted import law_label, laws_text  # noqa: E402
 from metaspan.study.figures.labels import equations, name_label, value_labels  # noqa: E402
 from metaspan.study.figures.lines import heat, lines  # noqa: E402
+from metaspan.study.laws.fits import fit_laws  # noqa: E402
 
 SIZES = {"d": [100, 1000, 10_000, 100_000], "m_in": [10, 25]}
 
@@ -438,3 +439,15 @@ def test_heat_of_one_value_has_a_scale(value):
 def test_names_that_are_no_columns_are_refused(names, error, message):
     with pytest.raises(error, match=message):
         lines(study({"d": [10, 20]}, floor), "d", "dist", names=names)
+
+
+def test_a_label_names_every_law_that_is_not_told_from_the_best():
+    rng = np.random.default_rng(1)
+    x = np.repeat([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 4)
+    scale = rng.uniform(0.3, 1)
+    y = np.exp(0.3 * scale * np.log(x) + 0.15 * rng.standard_normal(24))
+    laws = fit_laws(x, y)
+    rivals = {law.name for law in laws.rivals} - {laws.best.name}
+    assert len(rivals) == 2
+    _, _, named = laws_text(laws, "d").partition("not told from ")
+    assert set(named.rstrip(")").split(" or ")) == rivals

@@ -58,3 +58,26 @@ def test_report_says_why_runs_failed_and_what_depends_on_what(tmp_path):
     assert "no measure at 40" in page
     assert "a function of k" in page
     assert "GaussianHeads(cov=[1, 1 / d])" in page
+
+
+def test_report_fits_every_value_of_an_axis_with_zero(tmp_path):
+    """No power has a value at 0, and rows of different noise are not one sample."""
+    grid = dict(d=[10, 30, 90, 270], noise=[0.0, 0.5, 3.0])
+    base = {**BASE, "method": "fo-anil", "m_in": 8, "m_out": 8}
+    study = ms.Study(tmp_path / "s", base, grid, seeds=3, measure="w_norm")
+    study.run(progress=False)
+    page = sentences(study, tmp_path / "r.html")
+    for noise in ("0", "0.5", "3"):
+        assert f"w_norm over d, {noise}:\n" in page
+
+
+def sometimes(result):
+    """A measure without a value for one seed of three."""
+    return float("nan") if result.config.trials[0] % 3 == 1 else 1.0 + result.config.tasks.d
+
+
+def test_report_counts_the_rows_without_a_value(tmp_path):
+    base = {**BASE, "method": "fo-anil"}
+    study = ms.Study(tmp_path / "s", base, dict(d=[10, 20, 40, 80]), seeds=6, measure=sometimes)
+    study.run(progress=False)
+    assert "8 rows left out" in sentences(study, tmp_path / "r.html")

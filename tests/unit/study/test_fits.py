@@ -354,3 +354,16 @@ def test_a_power_is_not_asked_for_at_zero(rng):
     law = fit_laws(X, scattered(rng), laws="power", resamples=100).best
     with pytest.raises(ValueError, match="x must be positive, for the law is a power; got 0"):
         law([0.0, 1.0])
+
+
+def test_equal_rows_say_nothing_about_scatter():
+    """Seeds that are trials of one call share its time in equal parts."""
+    x = np.repeat([10.0, 20.0, 40.0, 80.0, 160.0], 4)
+    y = np.repeat(np.exp([0.1, -0.05, 0.2, 0.0, 0.15]) * np.log([10, 20, 40, 80, 160]), 4)
+    laws = fit_laws(x, y)
+    once = fit_laws(x[::4], y[::4])
+    assert not laws.told_apart
+    for name in laws.support:
+        law, alone = (next(law for law in fit.laws if law.name == name) for fit in (laws, once))
+        assert law.b_interval[1] > law.b_interval[0]
+        assert law.b == pytest.approx(alone.b, rel=1e-9)

@@ -141,7 +141,8 @@ def _is_whole(value: object) -> bool:
 
 def _seed(seed: Any, key: str) -> int:
     """Compute the key of a cell's random numbers: a hash of ``seed`` and of the text `key`."""
-    content = f"{seed!r}|{key}".encode()
+    text = to_text(seed) if type(seed) in (int, float) else repr(seed)  # 1.0 is the seed 1
+    content = f"{text}|{key}".encode()
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
 
 

@@ -33,6 +33,7 @@ KNOWN = (*OF_TASKS, "method", *OF_METHODS, *OF_RUNS)
 # Names whose values may be words. If any other name has a string as its value, the string is an
 # expression.
 WORDS = ("method", "features", *WORD_FIELDS, *settings("is_word"))
+NONE_AS_WORD = ("dtype", "init")  # whose value None is written "none" in files
 COUNTS = ("d", "k", "inner_steps", "local_steps", *settings("is_count"))
 LAWS = ("heads", "features")  # a function that is the value of one of these names is a distribution
 MOST_CELLS, MOST_RUNS = 10**6, 10**7  # limits of a study; a run is one cell with one seed
@@ -121,6 +122,8 @@ def specify(
             axes[name] = parsed
         else:
             derived[name] = parsed
+    if isinstance(measure, Set | Mapping):
+        raise TypeError(f"measure must be a list, which has an order; got {check.show(measure)}")
     alone = isinstance(measure, str) or callable(measure) or not isinstance(measure, Iterable)
     listed = (measure,) if alone else tuple(measure)
     measures = tuple(item if isinstance(item, Measure) else measure_of(item) for item in listed)
@@ -171,6 +174,8 @@ def _check_names(where: str, mapping: object) -> list[tuple[str, Any]]:
 def _parse(where: str, name: str, value: Any) -> Any:
     """Parse a constant, an expression, or an object whose fields may contain expressions."""
     path = f"{where}.{name}"
+    if name in NONE_AS_WORD and isinstance(value, str) and value == "none":
+        return None
     value = _to_plain(name, path, value)
     if name == "stop" and value is False:
         return None  # files of older releases store None as false; newer files store it as "none"

@@ -60,10 +60,10 @@ def _is_zero(level: object) -> bool:
 
 
 def set_by_stop(table: pandas.DataFrame, measure: str) -> NDArray[np.bool_]:
-    r"""Mark the rows in which the stop rule determined the value of a measure.
+    r"""Mark the rows in which the end of the run determined the value of a measure.
 
-    The marked rows are those of runs that converged. A value that the stop rule determined shows
-    only where the rule ended the run, so fits leave out this value.
+    The marked rows are those of runs that a stop rule ended, and those of runs whose dist fell
+    below the smallest number. Such a value shows only where the run ended, so fits leave it out.
 
     Parameters
     ----------
@@ -76,9 +76,10 @@ def set_by_stop(table: pandas.DataFrame, measure: str) -> NDArray[np.bool_]:
     Returns
     -------
     ndarray of shape (rows,), bool
-        For each row, whether the stop rule determined the value. All entries are False if the attrs
-        of the table lack the list.
+        For each row, whether the end of the run determined the value.
     """
-    if measure not in table.attrs.get(SET_BY_STOP, ()) or "status" not in table.columns:
+    ends = ["converged"] if measure in table.attrs.get(SET_BY_STOP, ()) else []
+    ends += ["underflow"] if measure in OF_RULES["dist"] else []
+    if not ends or "status" not in table.columns:
         return np.zeros(len(table), dtype=bool)
-    return np.asarray(table["status"] == "converged", dtype=bool)
+    return np.asarray(table["status"].isin(ends), dtype=bool)

@@ -2,14 +2,18 @@ r"""Describes a study as JSON, reads such a description, and compares two descri
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from ..._support import check, files
 from ...runs import codec
 from ...tasks.heads import NamedFunction
-from ..design.cells import Absent, Cell, cells_of, decode_array, encode_value
+from ..design.cells import Absent, Cell, cells_of, decode_array, encode_value, to_text
 from ..design.dependents import Computed, Listed, Template, check_fields
 from ..design.expressions import Expression
 from ..design.measures import Measure, measure_of
@@ -49,9 +53,17 @@ def _encode(value: Any) -> Any:
     if isinstance(value, Expression):
         return {"expression": value.text}
     if isinstance(value, Template):
-        parts = {name: _encode(part) for name, part in value.fields.items()}
+        parts = {
+            name: _encode(part)
+            if isinstance(part, Expression | Template)
+            else encode_value(part, sys.maxsize)
+            for name, part in value.fields.items()
+        }
         return {"template": value.kind, "parts": parts}
-    return encode_value(value)
+    if isinstance(value, np.ndarray | tuple | list):
+        return encode_value(value)
+    # An object cannot be made again from the hash of one of its arrays.
+    return encode_value(value, sys.maxsize)
 
 
 def _encode_measure(measure: Measure) -> Any:
@@ -182,6 +194,29 @@ def check_extends(old: Tree, new: Tree, cells: Sequence[Cell], study_folder: Stu
                 f"the study in {folder!r} has a cell with {files.shorten(values)}; this one has "
                 "not: keep its values, or use another folder"
             )
+    _check_written(old["grid"], new["grid"], folder)
+
+
+def _check_written(old: Tree, new: Tree, folder: str) -> None:
+    """Raise ValueError unless the values of axes are written as before.
+
+    The keys of random numbers contain the values as they were written: ``8`` and ``"4 * k"`` may
+    name the same cell, but have different random numbers.
+    """
+    for name, tree in old.items():
+        present = {_written(value) for value in new[name].get("values", [])}
+        for value in tree.get("values", []):
+            if _written(value) not in present:
+                raise ValueError(
+                    f"the study in {folder!r} has grid.{name} = "
+                    f"{files.shorten(codec.text(value))}; this one has not: write it as before, "
+                    "or use another folder"
+                )
+
+
+def _written(value: Any) -> str:
+    """Return an encoded value as text, which keeps the order of the fields of an object."""
+    return json.dumps(value) if isinstance(value, dict) else to_text(value)
 
 
 def _find_changes(old: Tree, new: Tree) -> Iterator[tuple[str, str, str]]:

@@ -258,7 +258,8 @@ def _split_seeds(
     maker = version_and_level().replace(" ", "-")
     items = []
     for some in _cut(to_ranges(sorted(seeds)), DEVICE_SEEDS if together else at_once):
-        total, longest = seconds * len(some), seconds
+        # The runs of one call share the time that the call itself takes.
+        total, longest = (seconds - START_SECONDS) * len(some) + START_SECONDS, seconds
         if together:
             trials = configure_cell(cell.arguments, trials=some, record=spec.records)
             total = longest = _predict_seconds(trials)

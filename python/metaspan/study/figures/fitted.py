@@ -126,11 +126,12 @@ def law_label(law: Law, x: str) -> str:
 
 
 def laws_text(laws: Laws, x: str) -> str:
-    """Return the text of the best law; add the second law's name if they are not told apart."""
+    """Return the text of the best law, with the names of the laws that it is not told from."""
     text = law_label(laws.best, x)
-    if laws.told_apart or len(laws.laws) == 1:
+    rivals = [law.name for law in laws.rivals if law is not laws.best]
+    if laws.told_apart or not rivals:
         return text
-    return f"{text} (not told from {laws.laws[1].name})"
+    return f"{text} (not told from {' or '.join(rivals)})"
 
 
 def _in_mathematics(number: str) -> str:

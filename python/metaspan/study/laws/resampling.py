@@ -51,8 +51,12 @@ class Replicates:
 
     @property
     def repeated(self) -> bool:
-        r"""Whether there are enough rows at every setting to estimate the scatter there."""
-        return bool((self.count >= LEAST_ROWS).all())
+        r"""Whether there are enough rows at every setting to estimate the scatter there.
+
+        Rows of equal values, such as shares of the time of one call, say nothing about scatter.
+        """
+        enough = bool((self.count >= LEAST_ROWS).all())
+        return enough and float(np.abs(self.scatter).max()) > EXACT
 
     def select(self, kept: NDArray[np.bool_]) -> Replicates:
         r"""Return the rows at some of the settings; `kept` has the shape (settings,)."""

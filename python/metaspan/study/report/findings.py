@@ -126,15 +126,21 @@ def _fit_measures(
     r"""Fit laws to each measure if one axis varies, or a product of powers if several axes vary.
 
     Wall-clock time is not fitted, because it depends on the machine. Rows without a value are left
-    out, and so are rows whose value the stop rule determined. If one axis has values that are not
-    numbers, the rows for each of its values are fitted separately. If two or more axes have values
-    that are not numbers, nothing is fitted. The same fit to the predictions of the theory follows
-    the fit to the measurements.
+    out, and so are rows whose value the stop rule determined; the fits count them. If one axis has
+    values that are not positive numbers, the rows for each of its values are fitted separately. If
+    two or more axes have such values, nothing is fitted. The same fit to the predictions of the
+    theory follows the fit to the measurements.
     """
-    words = [name for name in spec.axes if table[name].dtype.kind not in "if"]
+    words = [  # axes that powers cannot take
+        name
+        for name in spec.axes
+        if table[name].dtype.kind not in "if"
+        or (table[name].nunique() > 1 and table[name].min() <= 0)
+    ]
     for measure in measures:
         for title, part in _split_table(table, words) if measure != "seconds" else ():
-            rows = part[np.isfinite(part[measure]) & ~set_by_stop(part, measure)]
+            kept = np.isfinite(part[measure]) & ~set_by_stop(part, measure)
+            rows = part[kept]
             # An axis is used only if its values differ in the remaining rows and are positive,
             # since powers need positive numbers.
             axes = [
@@ -145,7 +151,7 @@ def _fit_measures(
             if not axes or (len(axes) == 1 and rows[axes[0]].nunique() < LEAST):
                 continue
             try:
-                fitted = _fit_rows(rows, axes, rows[measure])
+                fitted = _fit_rows(part, axes, part[measure].where(kept))
             except ValueError:  # the values are not positive, or the axes do not vary independently
                 continue
             lines = [f"{measure} over {', '.join(axes)}{title}:", str(fitted)]

@@ -52,6 +52,10 @@ def make_table(
     if number is not None:
         place = {cell.name: i for i, cell in enumerate(cells)}
         columns[number] = np.array([place[cell.name] for cell, _ in pairs], dtype=np.int64)
+    # pandas 3 would make a column of text of words and None, with NaN in place of None.
+    for name in spec.varied:
+        if columns[name].dtype == object and any(value is None for value in columns[name]):
+            columns[name] = pd.Series(columns[name], dtype=object)
     table = pd.DataFrame(columns)
     table.attrs[SET_BY_STOP] = measures_set(
         [measure.name for measure in spec.measures], [cell.arguments for cell in cells]
