@@ -345,3 +345,12 @@ def test_a_layer_whose_A_is_far_from_the_span_has_not_converged():
     assert ms.train(tasks, METHOD, rounds=5, init=start).status == ms.Status.FINISHED
     stopped = ms.train(tasks, METHOD, rounds=5, init=start, stop=ms.Stop(dist=1e-9))
     assert stopped.status == ms.Status.CONVERGED
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+@pytest.mark.parametrize("samples", [{}, {"m_in": 6, "m_out": 6}])
+def test_angles_are_those_of_B_alone(width, samples):
+    """The state has twice the columns of B; both engines record as many angles as B has."""
+    tasks = ms.LinearTasks(d=12, k=3)
+    r = ms.train(tasks, "linear-attention", width=width, rounds=2, record="angles", **samples)
+    assert r.trace["angles"].shape == (3, min(width, 3))

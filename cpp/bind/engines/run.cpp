@@ -96,7 +96,7 @@ py::list Run::rows() const {
 
 std::vector<std::string> Run::columns() const {
   std::vector<std::string> all;
-  const Shape shape = first().shape();
+  const Shape shape = first().measured_shape();
   const Meter meter(shape.k_star, shape.e, shape.k);
   for (std::size_t i = 0; i < names_.size(); ++i) {
     all.insert(all.end(), static_cast<std::size_t>(meter.columns(plan_.records[i])), names_[i]);

@@ -126,9 +126,10 @@ class Population final : public PopulationEngine {
 
   /// Returns whether small distances have correct digits. If k > k_star, this needs a frame that
   /// turns. Linear MAML, (31), returns false: from B = 0 it stays exactly in the span of B_star, so
-  /// a distance of 0 is no underflow.
+  /// a distance of 0 is no underflow. Nor do as many columns as dimensions, whose distance is 0.
   bool resolves_distance() const override {
     if (k() == 1 && method_.freezes_head()) return false;
+    if (k() == Z_.rows() && k() > heads_.k_star()) return false;
     return method_.turns_frame() || k() <= heads_.k_star();
   }
   Shape measured_shape() const override {

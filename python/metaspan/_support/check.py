@@ -425,7 +425,7 @@ def full_rank(name: str, coordinates: F64) -> None:
 
 def rows(name: str, array: NDArray[Any]) -> None:
     """Raise ValueError unless an array is contiguous along its last axis."""
-    if array.shape[-1] > 1 and array.strides[-1] != array.itemsize:
+    if array.size and array.shape[-1] > 1 and array.strides[-1] != array.itemsize:
         raise ValueError(
             f"{name} must be contiguous along its last axis; got strides {array.strides}: "
             f"use np.ascontiguousarray({name})"

@@ -138,7 +138,7 @@ def default_penalty(samples: Samples, noise: float) -> float:
     rows = len(samples.y)
     combined = samples.combine(fixed_normals(rows, 8))
     d, m = samples.space.product(combined, combined) / (8 * rows), rows / samples.n
-    return float(noise * np.sqrt(samples.n + d**2 / m) / (samples.n * np.sqrt(m)))
+    return float(noise * np.sqrt(samples.n + d * d / m) / (samples.n * np.sqrt(m)))
 
 
 def noise_level(samples: Samples, width: int, monitor: Monitor) -> float:

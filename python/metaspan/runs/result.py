@@ -396,7 +396,8 @@ class Result:
                 f"the state must have {E.shape[1]} rows of R, as the start has; got {R.shape[0]}"
             )
         B = core.assemble(B_star, M, E, R[: E.shape[1]], config.threads)
-        return B.astype(config.dtype, copy=False)
+        with np.errstate(over="ignore"):  # a diverged state may exceed float32
+            return B.astype(config.dtype, copy=False)
 
     def trial(self, number: int) -> Result:
         r"""Return the result of one trial, as if it had run alone.

@@ -197,7 +197,9 @@ def _replace_batch(batch: BatchSummary, arguments: dict[str, Any]) -> LinearTask
         raise ValueError("m_in, m_out and pool must be None for a batch")
     check.choice("engine", arguments["engine"], ("arrays",))
     check.integer("n", arguments["n"], 1, batch.n)
-    arguments |= {"pool": batch.n, "m_in": 1, "m_out": 1, "dtype": batch.dtype}
+    # Solved heads (26) need m_in >= width, and shared samples equal counts.
+    least = batch.m_in if isinstance(batch.m_in, int) else min(batch.m_in)
+    arguments |= {"pool": batch.n, "m_in": least, "m_out": least, "dtype": batch.dtype}
     return LinearTasks(d=batch.d, k=max(1, batch.k))
 
 

@@ -190,10 +190,12 @@ class TaskBatch:
             if self._columns is not None and isinstance(B_star, np.ndarray):
                 B_star = self._columns.rows_of(B_star) if B_star.ndim == 2 else B_star
             B_star = check.matrix("B_star", B_star, (self.rows, "k"))
+            check.integer("the width of B_star", B_star.shape[1], 1)
             object.__setattr__(self, "B_star", B_star)
             rank = B_star.shape[1]
         if self.heads is not None:
             heads = check.small("heads", to_host(self.heads), (self.n, rank))
+            check.integer("the size of the heads", heads.shape[1], 1)
             object.__setattr__(self, "heads", heads)
         if self.weights is not None:
             weights = normalise_weights(to_host(self.weights), self.n)

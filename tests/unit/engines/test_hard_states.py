@@ -68,3 +68,11 @@ def test_recorded_diversity_has_all_its_digits():
     assert (r.trace["mu"] == 0).all()
     assert (r.trace["diversity_min"] == 0).all()
     assert (r.trace["L"] > 0.1).all()
+
+
+def test_as_many_columns_as_dimensions_are_no_underflow():
+    """The columns span the whole space: the distance is 0, and what is computed is rounding."""
+    tasks = ms.LinearTasks(d=4, k=2)
+    r = ms.train(tasks, "anil", width=4, rounds=50, n=5, stop=None, seed=1, trials=20)
+    assert all(end == ms.Status.FINISHED for end in r.outcomes)
+    assert r.trace["dist"][:, -1].max() < 1e-15

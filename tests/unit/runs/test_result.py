@@ -290,3 +290,17 @@ def test_a_representation_that_is_not_there_is_answered_with_full_B():
     with pytest.raises(TypeError, match=r"got None: use state\[:2\]"):
         ms.evaluate(r.B, r.w, tasks, "anil")
     assert ms.subspace_distance(r.full_B(), tasks.B_star) == pytest.approx(r.trace["dist"][-1])
+
+
+@pytest.mark.parametrize("method", ["fedrep", "altgdmin", ms.RidgeANIL(lam=0.0), "anil"])
+@pytest.mark.parametrize("width", [1, 3])
+def test_runs_on_a_batch_that_solve_for_heads_come_back(tmp_path, method, width):
+    """The stand-in for the batch has as many samples as the heads need."""
+    rng = np.random.default_rng(4)
+    sizes = (6, 5, 7, 6)
+    X, y = [rng.standard_normal((m, 7)) for m in sizes], [rng.standard_normal(m) for m in sizes]
+    r = ms.train(ms.TaskBatch(X, y), method, width=width, rounds=3)
+    r.save(tmp_path / "r.npz")
+    again = ms.load(tmp_path / "r.npz")
+    np.testing.assert_array_equal(again.B, r.B)
+    assert again.method == r.method

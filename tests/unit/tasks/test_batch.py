@@ -110,3 +110,17 @@ def test_losses_may_be_left_out():
     np.testing.assert_array_equal(quick.B, plain.B)
     assert plain.loss_out.shape == (3,)
     assert quick.loss_out is None
+
+
+def test_a_ground_truth_without_columns_is_refused(rng):
+    X, y = rng.standard_normal((4, 6, 7)), rng.standard_normal((4, 6))
+    with pytest.raises(ValueError, match="the size of the heads must be at least 1; got 0"):
+        ms.TaskBatch(X, y, heads=np.zeros((4, 0)))
+    with pytest.raises(ValueError, match="the width of B_star must be at least 1; got 0"):
+        ms.TaskBatch(X, y, B_star=np.zeros((7, 0)))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4), (2, 0, 4)])
+def test_empty_arrays_are_refused_for_their_size(shape):
+    with pytest.raises(ValueError, match="must hold"):
+        ms.TaskBatch(np.zeros(shape), np.zeros(shape[:2]))
