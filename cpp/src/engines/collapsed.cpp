@@ -50,10 +50,11 @@ class PanelMemory {
         free_.pop_back();
         return last;
       }
+      free_.reserve(++made_);  // so that give_back() allocates nothing
     }
     return std::make_unique<Workspace>(trial);
   }
-  void give_back(std::unique_ptr<Workspace> workspace) {
+  void give_back(std::unique_ptr<Workspace> workspace) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
     free_.push_back(std::move(workspace));
   }
@@ -61,6 +62,7 @@ class PanelMemory {
  private:
   std::mutex mutex_;
   std::vector<std::unique_ptr<Workspace>> free_;
+  std::size_t made_ = 0;
 };
 
 std::shared_ptr<PanelMemory> make_panel_memory() { return std::make_shared<PanelMemory>(); }
