@@ -148,8 +148,8 @@ def fit(
     ------
     TypeError, ValueError
         If an argument is of the wrong kind or value, or the estimator cannot run on these samples.
-        If the samples of one of several trials determine fewer directions than `width`, this trial
-        does not converge, and the others run.
+        If the samples of some trials, but not of all, determine fewer directions than `width`,
+        these trials do not converge.
     MemoryError
         If the samples do not fit into memory; this is checked before they are allocated.
     Diverged, NotConverged
@@ -238,7 +238,7 @@ def _run_trials(config: FitConfig) -> Result:
     """Run all trials; on Ctrl-C, raise `Interrupted` with what is finished."""
     began = time.perf_counter()
     ends = [_Trial(config) for _ in config.trials]
-    prepared = 0.0
+    prepared, refusal = 0.0, None
 
     def build() -> Result:
         total = time.perf_counter() - began
@@ -254,14 +254,14 @@ def _run_trials(config: FitConfig) -> Result:
                 prepared += time.perf_counter() - started
                 try:
                     end.run(samples)
-                except WidthError as error:
-                    if len(ends) == 1:
-                        raise
-                    # The samples of other trials may determine enough directions.
+                except WidthError as error:  # the samples of other trials may suffice
+                    refusal = error
                     end.outcome = Outcome(
                         Status.NOT_CONVERGED, 0, f"{Status.NOT_CONVERGED.text}: {error}"
                     )
                 report(number + 1)
+        if refusal is not None and all(end.B is None for end in ends):
+            raise refusal
         return build()
     except KeyboardInterrupt:
         finished = build()

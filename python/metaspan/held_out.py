@@ -13,7 +13,7 @@ from ._load import core
 from ._support import check
 from ._support.types import F64
 from .config.devices import core_device
-from .estimators.ridge import squared_loo_errors
+from .estimators.ridge import rounding_errors, squared_loo_errors
 from .estimators.solvers import solve_by_cg
 from .estimators.sources import open_arrays
 from .estimators.transforms import scaled_rows
@@ -28,7 +28,6 @@ BLOCK_BYTES = 2**26  # memory for the products of the tasks that are processed t
 DECADES = np.arange(-12, 9) / 2.0
 MOST_STEPS = 50  # conjugate gradient steps of the pooled regression
 TOLERANCE = 1e-6  # residual of the pooled regression, relative to its right-hand side
-EPS = float(np.finfo(np.float64).eps)
 
 
 class Losses(NamedTuple):
@@ -188,7 +187,7 @@ class _Spectrum(NamedTuple):
 def _of_features(group: _Group, part: slice) -> _Spectrum:
     """Compute the spectra of regressions on some columns of the features, from their SVD."""
     U, s, V_t = np.linalg.svd(group.Z[:, :, part], full_matrices=False)
-    s = np.where(s > _rounding(s, max(U.shape[1], V_t.shape[2])), s, 0.0)
+    s = np.where(s > rounding_errors(s, max(U.shape[1], V_t.shape[2])), s, 0.0)
     outer = group.Z_out[:, :, part] @ (V_t.transpose(0, 2, 1) * s[:, None, :])
     return _Spectrum(U, s * s, outer)
 
@@ -196,14 +195,9 @@ def _of_features(group: _Group, part: slice) -> _Spectrum:
 def _of_gram(group: _Group) -> _Spectrum:
     """Compute the spectra of regressions on all d features, from the Gram matrices."""
     squares, U = np.linalg.eigh(group.K)
-    known = squares > _rounding(squares, squares.shape[1])
+    known = squares > rounding_errors(squares, squares.shape[1])
     outer = np.where(known[:, None, :], group.K_cross @ U, 0.0)
     return _Spectrum(U, np.where(known, squares, 0.0), outer)
-
-
-def _rounding(values: F64, size: int) -> F64:
-    """Return, for every task, the size of the values (tasks, r) that are rounding errors."""
-    return np.asarray(EPS * size * values.max(axis=1, keepdims=True))
 
 
 class _Ridge:

@@ -158,7 +158,7 @@ def diversity(heads: ArrayLike) -> Diversity:
     table = table / scale
     values = np.linalg.svd(table, compute_uv=False) * (scale / math.sqrt(n))
     mu, largest = float(values[-1]) if n >= k else 0.0, float(values[0])
-    if mu <= max(n, k) * np.finfo(np.float64).eps * largest:  # zero up to rounding
+    if mu <= 8 * k * np.finfo(np.float64).eps * largest:  # zero up to rounding
         mu = 0.0
     return Diversity(
         mu=mu,

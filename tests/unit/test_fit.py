@@ -332,12 +332,14 @@ def test_responses_that_overflow_make_altgdmin_diverge(rng):
 
 
 def test_heads_that_are_not_finite_are_a_divergence():
-    y = BATCH.y_in.copy()
-    y[0, 0] = np.nan
-    broken = ms.TaskBatch(BATCH.X_in, y, B_star=BATCH.B_star, check_finite=False)
-    with pytest.warns(ms.DivergenceWarning):
-        r = ms.fit(broken, "oracle", ridge=0.0)
-    assert r.status == ms.Status.DIVERGED
+    X, y = BATCH.X_in.copy(), BATCH.y_in.copy()
+    X[0, 0, 0] = y[0, 0] = np.nan
+    for arrays in ((BATCH.X_in, y), (X, BATCH.y_in)):
+        broken = ms.TaskBatch(*arrays, B_star=BATCH.B_star, check_finite=False)
+        for ridge in (0.0, 1e-3):
+            with pytest.warns(ms.DivergenceWarning):
+                r = ms.fit(broken, "oracle", ridge=ridge)
+            assert r.status == ms.Status.DIVERGED
 
 
 def test_ctrl_c_while_the_result_is_built_keeps_all_trials(monkeypatch):
@@ -355,7 +357,7 @@ def test_ctrl_c_while_the_result_is_built_keeps_all_trials(monkeypatch):
     assert same(raised.value.result, whole)
 
 
-def test_a_trial_whose_samples_are_too_few_leaves_the_others():
+def test_a_trial_whose_samples_are_too_few_leaves_the_others(tmp_path):
     """In some trials, the pairs of samples of four tasks determine only two directions."""
     tasks, few = ms.LinearTasks(d=8, k=3, noise=1.0), {"n": 4, "m": 4, "engine": "sampled"}
     with pytest.warns(ms.NotConvergedWarning, match="of 60 trials did not converge"):
@@ -364,9 +366,16 @@ def test_a_trial_whose_samples_are_too_few_leaves_the_others():
     assert 0 < len(failed) < 30
     assert "width must be at most 2, the number of directions" in failed[0].text
     assert np.isfinite(r.trace["dist"][:, -1]).sum() == 60 - len(failed)
+    r.save(tmp_path / "r.npz")
+    assert [out.status for out in ms.load(tmp_path / "r.npz").outcomes] == [
+        out.status for out in r.outcomes
+    ]
     one = r.outcomes.index(failed[0])
     with pytest.raises(ValueError, match="width must be at most 2"):
         ms.fit(tasks, "duchi", trials=range(one, one + 1), **few)
+    zeros = ms.TaskBatch(BATCH.X_in, 0 * BATCH.y_in)
+    with pytest.raises(ValueError, match="width must be at most 0"):
+        ms.fit(zeros, "duchi", width=2, trials=2)
 
 
 def test_ctrl_c_while_the_width_is_chosen_raises_interrupted(monkeypatch):

@@ -77,6 +77,13 @@ def test_heads_on_a_line_have_no_diversity(heads):
     assert found.kappa == np.inf
 
 
+def test_a_small_diversity_keeps_its_digits():
+    rng = np.random.default_rng(0)
+    heads = rng.standard_normal((200_000, 2)) * [1.0, 1e-11]
+    found = ms.diversity(heads).mu
+    np.testing.assert_allclose(found, 1e-11, rtol=0.02)
+
+
 def test_too_few_heads_have_no_diversity():
     found = ms.diversity([[1.0, 2.0, 3.0]])
     assert (found.mu, found.kappa) == (0.0, math.inf)

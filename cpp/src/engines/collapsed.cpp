@@ -76,7 +76,10 @@ class Loan {
     for (Index i = 0; i < threads; ++i) borrowed_.push_back(memory.take(trial));
   }
   ~Loan() {
-    for (auto& workspace : borrowed_) memory_.give_back(std::move(workspace));
+    // In reverse, so that a thread gets the same workspace in the next round.
+    for (auto last = borrowed_.rbegin(); last != borrowed_.rend(); ++last) {
+      memory_.give_back(std::move(*last));
+    }
   }
   Loan(const Loan&) = delete;
   Loan& operator=(const Loan&) = delete;

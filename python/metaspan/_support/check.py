@@ -146,9 +146,9 @@ def real(name: str, value: object, least: float = 0.0, most: float = math.inf) -
 
 def positive(name: str, value: object) -> float:
     """Check that a value is a finite number above 0, not a bool; return it as a float."""
-    number = real(name, value)
-    if number == 0:
-        raise ValueError(f"{name} must be positive; got 0")
+    number = real(name, value, -math.inf)
+    if number <= 0:
+        raise ValueError(f"{name} must be positive; got {number:g}")
     return number
 
 

@@ -21,7 +21,7 @@ from .transforms import RowForms
 
 TRUNCATION = 9.0  # larger multiples of the mean squared response do not count
 LIMIT = 1000  # most iterations by default
-TOLERANCE = 1e-8  # sine; the iteration ends once the subspace moves by less
+TOLERANCE = 1e-8  # sine; the iteration ends once a step of the usual size would move by less
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -231,10 +231,16 @@ def _half_errors(first: F64, second: F64, weights: F64) -> F64:
 
 
 def _choose(widths: tuple[int, ...], errors: F64, weights: F64) -> WidthChoice:
-    """Apply the rule of one standard error to the errors (tasks, widths); nan: not fitted."""
+    """Apply the rule of one standard error to the errors (tasks, widths).
+
+    An error is NaN if the width was not fitted, and infinite if its iterations diverged.
+    """
     tried = np.isfinite(errors).all(axis=0)
     if not tried.any():
-        raise EstimateError("no width has finite errors on held-out tasks")
+        raise EstimateError(
+            "at least one width must have finite errors on held-out tasks; none of "
+            f"{', '.join(map(str, widths))} has"
+        )
     errors, widths = errors[:, tried], tuple(np.array(widths)[tried].tolist())
     shares = weights / weights.sum()
     means = shares @ errors

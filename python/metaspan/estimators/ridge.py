@@ -38,17 +38,24 @@ def mean_eigenvalue(Z: F64, offsets: I64) -> float:
     return float(np.sum(np.sum(Z * Z, axis=1) / ranks) / len(Z))
 
 
+def rounding_errors(values: F64, size: int) -> F64:
+    """Return the size below which the values (..., r) of matrices of order `size` are rounding."""
+    return np.asarray(size * np.finfo(float).eps * values.max(axis=-1, keepdims=True, initial=0.0))
+
+
 def ridge_solutions(Z: F64, Y: F64, ridge: float) -> F64:
     """Return the minimisers (..., k, p) of ``||Y - Z V||^2 / (2 m) + ridge/2 ||V||^2``.
 
     Z (..., m, k) and Y (..., m, p) may be stacks of matrices. Where singular values of Z are
-    rounding errors, the minimiser has no part along them, also for a penalty that is smaller still.
+    rounding errors, the minimiser has no part along them, not even if the penalty is smaller than
+    these errors. All minimisers are NaN if an entry of Z is not finite.
     """
+    if not np.isfinite(Z).all():  # the decomposition would not converge
+        return np.full((*Z.shape[:-2], Z.shape[-1], Y.shape[-1]), np.nan)
     U, values, right = np.linalg.svd(Z, full_matrices=False)
-    size = max(Z.shape[-2:])
-    known = values > size * np.finfo(float).eps * values.max(axis=-1, keepdims=True, initial=0.0)
-    left = values**2 + Z.shape[-2] * ridge
-    shrunk = np.divide(values, left, out=np.zeros_like(values), where=known)
+    known = values > rounding_errors(values, max(Z.shape[-2:]))
+    penalty = np.divide(Z.shape[-2] * ridge, values, out=np.zeros_like(values), where=known)
+    shrunk = np.divide(1.0, values + penalty, out=np.zeros_like(values), where=known)
     products = np.matmul(np.swapaxes(U, -1, -2), Y)
     return np.asarray(np.matmul(np.swapaxes(right, -1, -2), shrunk[..., None] * products))
 

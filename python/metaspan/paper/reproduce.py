@@ -60,7 +60,7 @@ def reproduce(
     out : path
         Folder for the files; the folder is created if it does not exist.
     quick : bool
-        Whether to run only a quarter of the trials of each curve.
+        Whether to make smaller runs, such as a quarter of the trials of each curve.
     advanced : callable
         Function that is called after each training run.
     finished : callable

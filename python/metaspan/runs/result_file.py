@@ -280,8 +280,10 @@ def _check_parts(
     lead = () if len(outcomes) == 1 else (len(outcomes),)
     for name, part in parts.items():
         _check_array(name, part, lead + shapes[name], config.dtype if name == "B" else "float64")
-        # An interrupted trial of a fit may have no iterate yet, or no heads.
-        broken = (Status.DIVERGED, Status.INTERRUPTED) if is_fit else (Status.DIVERGED,)
+        # An interrupted trial of a fit may have no iterate yet, or no heads; a trial whose samples
+        # determine too few directions has neither.
+        of_fits = (Status.INTERRUPTED, Status.NOT_CONVERGED) if is_fit else ()
+        broken = (Status.DIVERGED, *of_fits)
         whole = [outcome.status not in broken for outcome in outcomes]
         if not np.isfinite((part if lead else part[None])[whole]).all():
             raise ValueError(f"{name} must be finite; it holds a NaN or an infinity")

@@ -474,8 +474,8 @@ class Study:
                 raise ValueError(
                     f"x and y must be columns of the table ({known}); got {check.show(name)}"
                 )
-        # A value that the stop rule determined only shows where the rule ended the run. A fit to
-        # such values would describe the rule and not the measure.
+        # A value that the end of the run determined only shows where the run ended. A fit to such
+        # values would describe the ends and not the measure.
         stopped = set_by_stop(table, y)
         values = table[y].mask(stopped) if stopped.any() else table[y]
         try:
@@ -485,7 +485,7 @@ class Study:
         except ValueError as error:
             if not stopped.any():
                 raise
-            left_out = f"{stopped.sum()} values of {y} that the stop rule set are left out"
+            left_out = f"{stopped.sum()} values of {y} that the end of the run set are left out"
             raise ValueError(f"{error}; {left_out}: {INSTEAD}") from None
 
     def plot(

@@ -434,7 +434,7 @@ def test_as_many_components_as_features_need_no_signal(rng, d):
 def test_widths_whose_training_diverges_are_left_out():
     """With features twenty times as large, most step sizes of the training are too long."""
     data = draw_related(np.random.default_rng(5), n=20, m=15, d=6)
-    with pytest.raises(ValueError, match="rank has finite errors on held-out tasks"):
+    with pytest.raises(ValueError, match="at least one rank must have finite errors on held-out"):
         ms.SharedRepresentation(method="anil").fit(200 * data.X, data.y, data.tasks)
 
 

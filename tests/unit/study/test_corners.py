@@ -292,7 +292,7 @@ def test_a_large_array_inside_an_object_is_read_again(tmp_path):
 
 def test_measures_have_an_order(tmp_path):
     for measure in ({"dist", "rate"}, {"dist": 1}):
-        with pytest.raises(TypeError, match="measure must be a list, which has an order"):
+        with pytest.raises(TypeError, match="measure must be a list or a tuple"):
             ms.Study(tmp_path, SMALL_RUNS, dict(beta=[0.1]), measure=measure)
 
 
@@ -335,5 +335,5 @@ def test_a_distance_below_all_numbers_is_no_value_of_a_law(tmp_path):
     study.run(progress=False)
     assert set(study.table()["status"]) == {"underflow"}
     for measure in ("dist", "floor"):
-        with pytest.raises(ValueError, match=r"the stop rule"):
+        with pytest.raises(ValueError, match=r"the end of the run set"):
             study.fit(measure, "d")

@@ -68,7 +68,17 @@ def test_report_fits_every_value_of_an_axis_with_zero(tmp_path):
     study.run(progress=False)
     page = sentences(study, tmp_path / "r.html")
     for noise in ("0", "0.5", "3"):
-        assert f"w_norm over d, {noise}:\n" in page
+        assert f"w_norm over d, noise = {noise}:\n" in page
+
+
+def test_report_splits_rows_by_words_and_by_an_axis_with_zero(tmp_path):
+    grid = dict(d=[10, 30, 90], noise=[0.0, 0.5], method=["fo-anil", "anil"])
+    study = ms.Study(tmp_path / "s", {**BASE, "m_in": 8, "m_out": 8}, grid, measure="w_norm")
+    study.run(progress=False)
+    page = sentences(study, tmp_path / "r.html")
+    for method in ("FO-ANIL", "Exact ANIL"):
+        for noise in ("0", "0.5"):
+            assert f"w_norm over d, noise = {noise}, {method}:\n" in page
 
 
 def sometimes(result):

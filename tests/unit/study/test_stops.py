@@ -1,4 +1,4 @@
-"""Tables, fits and figures say which values the stop rule set, or that no run has ended yet."""
+"""Tables, fits and figures say which values the ends of runs set, or that no run has ended."""
 
 import re
 
@@ -49,7 +49,9 @@ def test_fits_leave_out_what_the_stop_rule_set(half, measure):
     assert (found.rows, found.left_out) == (18, 9)
     single = half.fit(measure, "d", where={"beta": 0.2}, resamples=100)
     assert (single.rows, single.left_out) == (9, 0)
-    message = f"; 9 values of {measure} that the stop rule set are left out: measure rounds_to:TOL"
+    message = (
+        f"; 9 values of {measure} that the end of the run set are left out: measure rounds_to:TOL"
+    )
     with pytest.raises(ValueError, match=message):
         half.fit(measure, "d", where={"beta": 0.4})
 
@@ -64,7 +66,7 @@ def below(figure):
 
 
 def test_figures_say_what_the_stop_rule_set(half):
-    note = "the stop rule set dist in 9 of 27 runs"
+    note = "the end of the run set dist in 9 of 27 runs"
     assert below(half.plot("d", "dist", hue="beta")) == note
     assert below(half.heatmap("d", "beta", "dist")) == note
     assert below(half.plot("d", "dist", hue="beta", where={"beta": 0.2})) == ""
@@ -78,13 +80,13 @@ def test_figures_say_what_the_stop_rule_set(half):
 def test_reports_say_what_the_stop_rule_set(half, tmp_path):
     half.report(tmp_path / "half.html")
     page = re.sub("<[^>]*>", "", (tmp_path / "half.html").read_text(encoding="utf-8"))
-    assert "dist: the stop rule set the values of 9 of 27 runs, which no law takes: " in page
-    assert "rate: the stop rule" not in page
+    assert "dist: the end of the run set the values of 9 of 27 runs, which no law takes: " in page
+    assert "rate: the end of the run" not in page
     whole = ms.Study(tmp_path / "whole", {**BASE, "beta": 0.4}, dict(d=[10, 20, 40]), seeds=2)
     assert whole.run(progress=False).statuses == {"converged": 6}
     whole.report(tmp_path / "whole.html")
     page = re.sub("<[^>]*>", "", (tmp_path / "whole.html").read_text(encoding="utf-8"))
-    assert "dist: the stop rule set the values of 6 of 6 runs" in page
+    assert "dist: the end of the run set the values of 6 of 6 runs" in page
     assert "Figure 1" not in page
     assert "held-out" not in page
 

@@ -34,7 +34,7 @@ class PanelMemory;
 std::shared_ptr<PanelMemory> make_panel_memory();
 
 /// Makes a collapsed engine. Its memory is O(pieces * D * k), where D is the number of rows of [M;
-/// R], and that of panels O(threads * s), where s is how many random numbers a task has.
+/// R]. The shared memory for panels is O(threads * s), where a task has s random numbers.
 std::unique_ptr<CollapsedEngine> make_collapsed(const Method& method, const SampleLaw& law,
                                                 CollapsedEngine::State state, HeadSource heads,
                                                 Index n, std::uint64_t seed, std::uint64_t trial,

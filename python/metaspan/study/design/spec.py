@@ -123,7 +123,7 @@ def specify(
         else:
             derived[name] = parsed
     if isinstance(measure, Set | Mapping):
-        raise TypeError(f"measure must be a list, which has an order; got {check.show(measure)}")
+        raise TypeError(f"measure must be a list or a tuple; got {check.show(measure)}")
     alone = isinstance(measure, str) or callable(measure) or not isinstance(measure, Iterable)
     listed = (measure,) if alone else tuple(measure)
     measures = tuple(item if isinstance(item, Measure) else measure_of(item) for item in listed)

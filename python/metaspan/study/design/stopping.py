@@ -1,4 +1,4 @@
-r"""Finds measures whose values only show where the stop rule ended a run."""
+r"""Finds measures whose values only show where a run ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas
 
 SET_BY_STOP = "set_by_stop"  # key in the attrs of a table, for the list of these measures
-INSTEAD = "measure rounds_to:TOL or rate, or set stop=None"
+INSTEAD = "measure rounds_to:TOL or rate, or set stop=None and fewer rounds"
 # Keys: records for which a stop rule may set a bound. Values: measures whose last value the rule
 # determines when it ends a run, namely the record itself and measures that vanish with the record.
 OF_RULES = {"dist": ("dist", "floor", "perp_norm"), "loss_out": ("loss_out",)}

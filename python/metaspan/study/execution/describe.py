@@ -194,7 +194,8 @@ def check_extends(old: Tree, new: Tree, cells: Sequence[Cell], study_folder: Stu
                 f"the study in {folder!r} has a cell with {files.shorten(values)}; this one has "
                 "not: keep its values, or use another folder"
             )
-    _check_written(old["grid"], new["grid"], folder)
+    keyed = {name: tree for name, tree in old["grid"].items() if name not in old["common"]}
+    _check_written(keyed, new["grid"], folder)
 
 
 def _check_written(old: Tree, new: Tree, folder: str) -> None:

@@ -47,7 +47,7 @@ def auto_figures(
     names : sequence of str
         Names that the study varies.
     measures : sequence of str
-        Columns to draw. ``"seconds"`` is left out. A measure is also left out if the stop rule
+        Columns to draw. ``"seconds"`` is left out. A measure is also left out if the end of the run
         determined all its values.
     predictions : mapping of str to mapping of str to str, or None
         For each measure, the columns of the table that hold predictions of the measure, by label.

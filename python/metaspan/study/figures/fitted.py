@@ -23,10 +23,10 @@ Place = tuple[int, int]  # index of a value of col, and of a value of hue
 def fit_lines(points: Points, y: str) -> dict[Place, Laws]:
     r"""Fit laws to the settled points of each line that has at least two such points.
 
-    A point is settled if every run of the point has a value and the stop rule determined none of
-    these values. A run without a value diverged or never reached a tolerance, so the mean over the
-    other runs of its point is biased. A value that the stop rule determined says nothing about the
-    run.
+    A point is settled if every run of the point has a value and the end of the run determined none
+    of these values. A run without a value diverged or never reached a tolerance, so the mean over
+    the other runs of its point is biased. A value that the end of the run determined says nothing
+    about the run.
 
     Parameters
     ----------

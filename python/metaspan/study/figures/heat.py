@@ -185,7 +185,7 @@ def _cell_text(points: Points, cell: tuple[int, ...]) -> str:
 
 
 def _explain(points: Points, value: str) -> str:
-    """Explain hatching and numbers of runs, and count values that the stop rule determined."""
+    """Explain hatching and numbers of runs, and count values that the end of the run determined."""
     parts = []
     if points.partial.any():
         counts = points.counted[points.partial][0], points.runs[points.partial][0]

@@ -82,7 +82,7 @@ def lines(
         Column of the table; each of its values has its own axes, and all axes have the same scales.
     fit : bool
         Whether to draw, for each line, the law that `fit_laws` ranks first. The law is fitted to
-        the rows of those points at which every run has a value and the stop rule determined no
+        the rows of those points at which every run has a value and the end of the run determined no
         value.
     band : float or None
         Coverage of the Student-t intervals of the means, in (0, 1); None: no intervals.
@@ -375,7 +375,7 @@ def _write_counts(axes: Sequence[Axes], points: Points, colors: Sequence[Any]) -
 
 
 def _explain(points: Points, y: str, fit: bool) -> str:
-    """Explain the crosses; give the number of values that the stop rule determined."""
+    """Explain the crosses; give the number of values that the end of the run determined."""
     parts = []
     if points.partial.any():
         shown = points.counted[points.partial][0], points.runs[points.partial][0]

@@ -65,7 +65,7 @@ class Points:
         than two rows count.
     runs, counted, stopped : ndarray of shape `shape`, int64
         For each point, the number of its rows, the number of rows that count, and the number of
-        rows whose value the stop rule determined.
+        rows whose value the end of the run determined.
     log : bool
         Whether means are geometric and the y axis is logarithmic.
     """
@@ -90,7 +90,7 @@ class Points:
 
     @property
     def settled(self) -> NDArray[np.bool_]:
-        """For each point, whether fits use it: all rows count, and the stop rule set no value."""
+        """For each point, whether fits use it: all rows count, and no end of a run set a value."""
         return np.asarray(self.whole & (self.stopped == 0))
 
     @property
@@ -105,9 +105,9 @@ class Points:
 
 
 def stop_note(points: Points, y: str) -> str:
-    """Return a note on how many values of `y` the stop rule determined; empty if none."""
+    """Return a note on how many values of `y` the end of the run determined; empty if none."""
     count = int(points.stopped.sum())
-    return f"the stop rule set {y} in {count} of {points.runs.sum()} runs" if count else ""
+    return f"the end of the run set {y} in {count} of {points.runs.sum()} runs" if count else ""
 
 
 def factor(table: pandas.DataFrame, name: str | None) -> Factor:

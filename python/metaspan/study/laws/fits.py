@@ -85,9 +85,9 @@ def fit_laws(
     If there are at most twenty distinct x, each x is held out once. If there are more than twenty,
     twenty groups of neighbouring x are held out one after the other.
 
-    If every x has at least three rows, a resample replaces the rows at each x by rows that are
-    drawn from those measured at the same x, so the scatter may depend on x. If some x has fewer
-    than three rows, deviations are drawn from the residuals of the fit at all x. All deviations are
+    If every x has at least three rows, and the rows of some x differ, a resample replaces the rows
+    at each x by rows that are drawn from those measured at the same x, so the scatter may depend on
+    x. Otherwise, deviations are drawn from the residuals of the fit at all x. All deviations are
     multiplied by two factors. The first factor is sqrt(r / (r - 1)) for an x with r rows, or sqrt(N
     / (N - 2)) for N residuals. The second factor is the quantile of Student's t divided by that of
     the normal distribution; the degrees of freedom are those of Welch and Satterthwaite, or N - 2.
@@ -194,9 +194,9 @@ def fit_powers(
 
     Notes
     -----
-    If every distinct combination of values of the variables has at least three rows, a resample
-    draws the rows of each combination from the rows measured at the same combination. If some
-    combination has fewer rows, deviations are drawn from the residuals of the fit. The
+    If every distinct combination of values of the variables has at least three rows, and the rows
+    of some combination differ, a resample draws the rows of each combination from the rows measured
+    at the same combination. Otherwise, deviations are drawn from the residuals of the fit. The
     documentation of `fit_laws` gives details.
 
     Examples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -126,19 +126,14 @@ def _fit_measures(
     r"""Fit laws to each measure if one axis varies, or a product of powers if several axes vary.
 
     Wall-clock time is not fitted, because it depends on the machine. Rows without a value are left
-    out, and so are rows whose value the stop rule determined; the fits count them. If one axis has
-    values that are not positive numbers, the rows for each of its values are fitted separately. If
-    two or more axes have such values, nothing is fitted. The same fit to the predictions of the
-    theory follows the fit to the measurements.
+    out, and so are rows whose value the end of the run determined; the fits count them. If an axis
+    has values that are not positive numbers, the rows for each of its values are fitted separately.
+    If two or more axes have values that are not numbers, nothing is fitted. The same fit to the
+    predictions of the theory follows the fit to the measurements.
     """
-    words = [  # axes that powers cannot take
-        name
-        for name in spec.axes
-        if table[name].dtype.kind not in "if"
-        or (table[name].nunique() > 1 and table[name].min() <= 0)
-    ]
+    apart = [name for name in spec.axes if not _has_powers(table[name])]
     for measure in measures:
-        for title, part in _split_table(table, words) if measure != "seconds" else ():
+        for title, part in _split_table(table, apart) if measure != "seconds" else ():
             kept = np.isfinite(part[measure]) & ~set_by_stop(part, measure)
             rows = part[kept]
             # An axis is used only if its values differ in the remaining rows and are positive,
@@ -146,7 +141,7 @@ def _fit_measures(
             axes = [
                 name
                 for name in spec.axes
-                if name not in words and rows[name].nunique() > 1 and rows[name].min() > 0
+                if name not in apart and rows[name].nunique() > 1 and rows[name].min() > 0
             ]
             if not axes or (len(axes) == 1 and rows[axes[0]].nunique() < LEAST):
                 continue
@@ -204,25 +199,35 @@ def _compare(
     )
 
 
+def _has_powers(column: pandas.Series[Any]) -> bool:
+    """Whether powers of the values of an axis are numbers, or the axis has one number alone."""
+    return column.dtype.kind in "if" and bool(column.nunique() == 1 or column.min() > 0)
+
+
 def _split_table(
-    table: pandas.DataFrame, others: Sequence[str]
+    table: pandas.DataFrame, apart: Sequence[str]
 ) -> Iterator[tuple[str, pandas.DataFrame]]:
-    """Yield the table, or its part for each value of the axis in `others`; nothing for two axes."""
-    if not others:
+    """Yield (title, rows) for all values of the axes `apart`; nothing if two are not numbers."""
+    if sum(table[name].dtype.kind not in "if" for name in apart) > 1:
+        return
+    if not apart:
         yield "", table
-    elif len(others) == 1:
-        column = factor(table, others[0])
-        for i, label in enumerate(value_labels(column.values, others[0], math_text=False)):
-            yield f", {label}", table[column.codes == i]
+        return
+    column = factor(table, apart[0])
+    numeric = table[apart[0]].dtype.kind in "if"
+    for i, label in enumerate(value_labels(column.values, apart[0], math_text=False)):
+        title = f", {apart[0]} = {label}" if numeric else f", {label}"
+        for rest, rows in _split_table(table[column.codes == i], apart[1:]):
+            yield title + rest, rows
 
 
 def _note_stopped(table: pandas.DataFrame, measures: Sequence[str]) -> Iterator[str]:
-    """Yield, for each measure, a sentence that counts the values that the stop rule determined."""
+    """Yield, for each measure, a sentence that counts the values that the ends of runs set."""
     for measure in measures:
         if count := int(set_by_stop(table, measure).sum()):
             yield (
-                f"{measure}: the stop rule set the values of {count} of {len(table)} runs, which "
-                f"no law takes: {INSTEAD}"
+                f"{measure}: the end of the run set the values of {count} of {len(table)} runs, "
+                f"which no law takes: {INSTEAD}"
             )
 
 
