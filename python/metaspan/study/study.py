@@ -133,9 +133,8 @@ class Study:
         if base is None and grid is None:
             if stored is None:
                 raise FileNotFoundError(f"there is no study in {os.fspath(folder)!r}")
-            given = (seeds, measure, keep, keep_rows, common)
-            defaults = (1, ("dist",), (), 200, ())
-            if any(type(a) is not type(b) or a != b for a, b in zip(given, defaults, strict=True)):
+            # As texts, since an array is neither equal nor unequal to a number.
+            if repr((seeds, measure, keep, keep_rows, common)) != "(1, ('dist',), (), 200, ())":
                 raise ValueError("other arguments need base or grid; got neither")
             file = str(files.file)
             self._spec, self._files, self._prefix = restore(stored, file), files, f"{file!r}: "

@@ -412,7 +412,7 @@ class Powers:
     resampled: F64 = field(repr=False, compare=False)
     advice: str = ""
 
-    def solve(self, y: float, /, **values: float) -> Solution:
+    def solve(self, y: float, **values: float) -> Solution:
         r"""Find the value of one variable at which the product reaches a value of y.
 
         Parameters
