@@ -255,10 +255,11 @@ def _run_trials(config: FitConfig) -> Result:
                 try:
                     end.run(samples)
                 except WidthError as error:  # the samples of other trials may suffice
-                    refusal = error
+                    refusal = error.with_traceback(None)  # which would keep the samples
                     end.outcome = Outcome(
                         Status.NOT_CONVERGED, 0, f"{Status.NOT_CONVERGED.text}: {error}"
                     )
+                del samples  # before those of the next trial are opened
                 report(number + 1)
         if refusal is not None and all(end.B is None for end in ends):
             raise refusal

@@ -312,3 +312,22 @@ def group():
 def test_data_larger_than_the_memory_of_a_group(group, kind, route, tmp_path):
     """The same with the system's cache within the limit too."""
     limited_run(tmp_path, kind, route, group)
+
+
+def test_samples_between_the_two_sets_are_not_read(tmp_path, rng):
+    """A stack whose last samples are held out has many samples between the sets of a task."""
+    X, y = rng.standard_normal((30, 60, 200)), rng.standard_normal((30, 60))
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["X"] = X
+        batch, whole = (
+            ms.TaskBatch.split(features, y, m_in=30).hold_out(samples=0.9)[0]
+            for features in (file["X"], X)
+        )
+        assert (batch.m_in, batch.m_out) == (3, 3)
+        assert batch._inner.X.joined(batch._outer.X) is None
+        for route in ("gram", "vector"):
+            runs = [
+                ms.train(b, "anil", width=2, rounds=2, route=route, alpha=0.01, beta=0.01).B
+                for b in (batch, whole)
+            ]
+            np.testing.assert_array_equal(*runs)

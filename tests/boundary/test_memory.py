@@ -143,3 +143,17 @@ def test_trials_share_the_memory_for_samples():
         print(peak() - before, ms.estimate(tasks, "anil", **call).memory_bytes)
     """)
     assert int(of_all) < int(estimated) + 8 * MIB
+
+
+@pytest.mark.peak_memory
+def test_fits_hold_the_samples_of_one_trial():
+    of_one, of_three = in_new_process("""\
+        tasks, call = ms.LinearTasks(d=30, k=3, noise=0.1), dict(n=20_000, m=10, threads=1)
+        ms.fit(tasks, "moments", **{**call, "n": 20})  # what the package itself needs
+        before, peaks = peak(), []
+        for trials in (1, 3):
+            ms.fit(tasks, "moments", trials=trials, **call)
+            peaks.append(peak() - before)
+        print(*peaks)
+    """)
+    assert int(of_three) < int(of_one) + 24 * MIB  # the samples of a trial take 48

@@ -633,3 +633,12 @@ def test_a_cell_without_samples_is_refused(tmp_path):
     study = ms.Study(tmp_path, base=base, grid={"method": [Truth()]})
     with pytest.raises(ValueError, match="m_out must be an integer for a fit"):
         study.run(progress=False)
+
+
+def test_the_estimate_of_a_run_counts_the_fit_of_its_start():
+    sizes = {"n": 20_000, "m_in": 10, "m_out": 10, "rounds": 1}
+    tasks = ms.LinearTasks(d=60, k=2, noise=0.1)
+    drawn, fitted = (ms.estimate(tasks, "anil", init=init, **sizes) for init in (None, "moments"))
+    alone = ms.estimate(tasks, "moments", n=20_000, m=20)
+    assert fitted.memory_bytes > 0.5 * alone.memory_bytes > 10 * drawn.memory_bytes
+    assert fitted.seconds > drawn.seconds

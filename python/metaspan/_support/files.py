@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import shutil
+import stat
 import threading
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -137,7 +138,8 @@ def read(
     """
     name = os.fspath(path)
     with open(name, "rb") as file:
-        if not zipfile.is_zipfile(file):
+        regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)  # a device may be endless
+        if not (regular and zipfile.is_zipfile(file)):
             raise ValueError(f"{name!r} is not a {kind}, or it is broken (it is not an archive)")
         with name_file_in_errors(f"{name!r} is not a {kind}, or it is broken"):
             size = os.fstat(file.fileno()).st_size

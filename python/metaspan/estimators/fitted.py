@@ -26,7 +26,7 @@ def source_of(config: TrainConfig) -> str:
     """Return the source of the samples to which a start is fitted: "arrays", "law", "sampled"."""
     if not config.layout.full_size:
         return "law"
-    tasks, (n, m) = config.tasks, _counts(config)
+    tasks, (n, m) = config.tasks, counts_of_start(config)
     assert isinstance(config.init, FittedStart)
     assert isinstance(tasks, (LinearTasks, TaskBatch))
     return choose_engine("auto", tasks, config.init.estimator, n, m)
@@ -69,7 +69,7 @@ def fit_start(config: TrainConfig, init: FittedStart, trial: int) -> tuple[F64, 
         engine,
         tasks,
         init.estimator,
-        counts=_counts(config),
+        counts=counts_of_start(config),
         width=config.width,
         seed=seed,
         trial=trial,
@@ -91,7 +91,7 @@ def fit_start(config: TrainConfig, init: FittedStart, trial: int) -> tuple[F64, 
     return samples.space.orthonormal(estimate.B), samples.B_star
 
 
-def _counts(config: TrainConfig) -> tuple[int, int | None]:
+def counts_of_start(config: TrainConfig) -> tuple[int, int | None]:
     """Return the number of tasks to which a start is fitted, and the samples of each task."""
     if isinstance(config.tasks, TaskBatch):
         return config.tasks.n, None

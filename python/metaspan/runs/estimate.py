@@ -14,13 +14,14 @@ from ..config.config import TrainConfig
 from ..config.configure import configure
 from ..config.counts import DEFAULT_N, DEFAULT_ROUNDS, round_text
 from ..config.fit_config import FitConfig
-from ..config.options import DEFAULT_STOP, Checkpoint, Stop
+from ..config.options import DEFAULT_STOP, Checkpoint, FittedStart, Stop
 from ..config.sharded import check_sharded_run
 from ..cost.device import on_device
 from ..cost.estimate import Estimate
 from ..engines import engine_of
 from ..estimators import names
 from ..estimators.configure import configure_fit
+from ..estimators.fitted import counts_of_start, source_of
 from ..methods import Method
 from ..solved_methods import AltGDmin
 from ..tasks.batch import TaskBatch
@@ -189,9 +190,35 @@ def needs(config: TrainConfig, ranks: int | None = None) -> Estimate:
     on_cpu = replace(
         engine_of(config).cost(config, count), round=described, ranks=count, rounds=config.rounds
     )
+    if isinstance(config.init, FittedStart) and count == 1:
+        on_cpu = _with_start(config, config.init, on_cpu)
     if config.device == "cpu":
         return on_cpu
     return on_device(config, on_cpu)
+
+
+def _with_start(config: TrainConfig, init: FittedStart, run: Estimate) -> Estimate:
+    """Add the fits of the trials' starts, whose memory is free again before the first round."""
+    tasks = config.tasks
+    assert isinstance(tasks, (LinearTasks, TaskBatch))
+    # A fit to a batch takes all of its tasks.
+    n, m = (DEFAULT_N, None) if isinstance(tasks, TaskBatch) else counts_of_start(config)
+    fit = configure_fit(
+        tasks,
+        init.estimator,
+        n=n,
+        m=m,
+        width=config.width,
+        threads=config.threads,
+        engine=source_of(config),
+    )
+    more = max(needs_of_fit(fit).memory_bytes - run.memory_bytes, 0)
+    return replace(
+        run,
+        memory_bytes=run.memory_bytes + more,
+        seconds=run.seconds + len(config.trials) * usual_seconds(fit),
+        bytes={**run.bytes, "start": run.bytes.get("start", 0) + more},
+    )
 
 
 def _is_fit(method: object, call: str, m: int | None) -> bool:

@@ -82,11 +82,11 @@ class TaskBatch:
     of B, whichever is largest, and is read while the core works on the previous block. Datasets
     need memory for two blocks; memory-mapped files need no memory beyond the system's cache. To
     compute the Gram matrix of the dual route, the features are read once, in stripes of columns; if
-    the chunks of a dataset span whole rows, the whole dataset is read for every stripe. Results for
-    features on disk have the same bits as results for arrays in memory. If a dataset is closed or
-    resized while the batch is in use, or a memory-mapped file has become shorter, the next use of
-    the batch raises ValueError. If another program truncates a memory-mapped file during a read,
-    the system ends the process with a signal.
+    the chunks of a dataset span whole rows, the whole dataset is read for every stripe. By the same
+    route, results have the same bits as for arrays in memory; "auto" may choose another route. If a
+    dataset is closed or resized while the batch is in use, or a memory-mapped file has become
+    shorter, the next use of the batch raises ValueError. If another program truncates a
+    memory-mapped file during a read, the system ends the process with a signal.
 
     With a `comm`, all ranks call the constructor. `X_in` and `X_out` have the columns that `shard`
     gives the rank, where d is the number of columns of all ranks; `B_star` has the rows of the same

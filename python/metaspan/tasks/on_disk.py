@@ -195,13 +195,15 @@ class Stored:
     def joined(self, other: TaskArrays | None) -> tuple[Stored, slice, slice] | None:
         """Return the samples that cover both sets, and the range of each set in these samples.
 
-        Returns None unless both sets are samples of one dataset on disk.
+        Returns None unless both sets are samples of one dataset on disk, without others between.
         """
         if not isinstance(other, Stored) or not other.is_same_source(self):
             return None
         if other.chosen != self.chosen:
             return None
         both = self.between(min(self.first, other.first), max(self.end, other.end))
+        if both.end - both.first > (self.end - self.first) + (other.end - other.first):
+            return None  # the samples between the two sets would be read as well
         mine, theirs = (
             slice(side.first - both.first, side.end - both.first) for side in (self, other)
         )

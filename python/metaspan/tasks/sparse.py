@@ -244,6 +244,8 @@ def _check_rows(name: str, matrix: Any) -> SparseRows:
                 f"{name}.{part} must be a contiguous vector; got strides {array.strides}: "
                 f"use {name}.copy()"
             )
+    for part, array in (("indices", columns), ("indptr", matrix.indptr)):
+        check.in_file(f"{name}.{part}", array)
     starts = np.array(matrix.indptr, dtype=np.int64)
     most = min(len(columns), len(values))
     sound = starts.shape == (m + 1,) and starts[0] >= 0 and starts[-1] <= most

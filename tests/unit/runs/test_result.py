@@ -1,6 +1,7 @@
 """Results: statuses, tables, files, full-size representations."""
 
 import json
+import os
 import pickle
 
 import numpy as np
@@ -304,3 +305,9 @@ def test_runs_on_a_batch_that_solve_for_heads_come_back(tmp_path, method, width)
     again = ms.load(tmp_path / "r.npz")
     np.testing.assert_array_equal(again.B, r.B)
     assert again.method == r.method
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no endless device")
+def test_an_endless_device_is_no_result():
+    with pytest.raises(ValueError, match="it is not an archive"):
+        ms.load("/dev/zero")

@@ -1,9 +1,11 @@
 """Batches of sparse data: views, checkpoints, choice of the route, and estimates."""
 
+import os
 import pickle
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import metaspan as ms
 from matching import assert_same_bits
@@ -148,3 +150,19 @@ def test_entries_count_in_what_is_expected(rng):
         times.append(found.seconds_per_round)
     assert 1.3 < times[1] / times[0] < 5
     assert found.flops_per_round < 2 * 2 * 8 * 30 * 200 * 90
+
+
+@pytest.mark.parametrize("part", ["indices", "indptr"])
+def test_indices_in_a_truncated_file_are_refused(tmp_path, rng, part):
+    """To read beyond the end of a file would end the process."""
+    X = sparse.random(4000, 50, 0.2, format="csr", rng=rng)
+    stored = np.memmap(tmp_path / part, np.int32, "w+", shape=getattr(X, part).shape)
+    stored[:] = getattr(X, part)
+    stored.flush()
+    mapped = np.memmap(tmp_path / part, np.int32, "r")
+    os.truncate(tmp_path / part, 100)
+    parts = {name: getattr(X, name) for name in ("data", "indices", "indptr")} | {part: mapped}
+    matrix = sparse.csr_matrix(X.shape)
+    matrix.data, matrix.indices, matrix.indptr = parts["data"], parts["indices"], parts["indptr"]
+    with pytest.raises(ValueError, match=rf"X_in\[0\].{part} must lie in a file of at least"):
+        ms.TaskBatch([matrix], [np.zeros(4000)])
