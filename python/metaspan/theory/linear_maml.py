@@ -334,15 +334,14 @@ def linear_maml_distance(
         raise ValueError("the heads must be drawn in every round for (67); got an array")
     moments = _gradient_moments(tasks, chosen, m_in, m_out)
     inverse_n, beta, h = _inverse("n", n), chosen.beta, moments.slope
-    mean, cov = centred_moments(tasks.heads, tasks.k)
+    mean, variance_of_tasks = centred_moments(tasks.heads, tasks.k)[0], _variance_of(tasks)
     start = float(mean @ mean)
     if B is not None:
-        of_tasks = float(np.trace(cov)) + tasks.spread * tasks.spread
-        start = float(_errors(tasks, B).second.sum()) - of_tasks
+        start = float(_errors(tasks, B).second.sum()) - variance_of_tasks
     times = check.reals("rounds", rounds)
     if times.size and not (times.min() >= 0.0 and (times == np.floor(times)).all()):
         raise ValueError("rounds must hold integers >= 0, or infinity")
-    V0 = moments.noise + moments.growth * _variance_of(tasks)
+    V0 = moments.noise + moments.growth * variance_of_tasks
     variance = beta * beta * inverse_n * (moments.growth - h * h)
     gap = beta * h * (2.0 - beta * h) - variance  # 1 - a
     noise = beta * beta * inverse_n * V0
@@ -429,7 +428,7 @@ def _errors(tasks: LinearTasks, B: Vector | None) -> _Errors:
             theta = check_coordinates(B, tasks, check.threads(None))
             _require_column(theta.shape[1])
             distance = float(((theta[:, 0] - np.pad(mean, (0, len(theta) - tasks.k))) ** 2).sum())
-        second = distance + float(np.trace(cov)) + tasks.spread * tasks.spread
+        second = distance + _variance_of(tasks)
         return _Errors(np.array([second]), float(tasks.d))
     if tasks.B_star is None:
         raise ValueError("tasks.B_star must be an array where features have a spectrum; got None")

@@ -297,10 +297,12 @@ def test_measures_have_an_order(tmp_path):
 
 
 def test_none_beside_words_stays_none(tmp_path):
-    study = ms.Study(tmp_path, SMALL_RUNS, dict(init=[None, "methodical"]), seeds=1)
+    grid = dict(init=[None, "methodical"])
+    study = ms.Study(tmp_path, SMALL_RUNS, grid, seeds=1, keep="dist")
     study.run(progress=False)
     rows = study.table()
     assert rows["init"].tolist() == [None, "methodical"]
+    assert set(study.traces()["init"]) == {None, "methodical"}
     assert len(study.table(where=dict(init=None))) == 1
 
 

@@ -40,7 +40,7 @@ def make_table(
         if (row := rows.get((cell.name, seed))) is not None
     ]
     columns: dict[str, Any] = {
-        name: _to_array([cell.values[name] for cell, _ in pairs]) for name in spec.varied
+        name: _to_column([cell.values[name] for cell, _ in pairs]) for name in spec.varied
     }
     columns["seed"] = np.array([row["seed"] for _, row in pairs], dtype=np.int64)
     columns["status"] = [row["status"] for _, row in pairs]
@@ -52,10 +52,6 @@ def make_table(
     if number is not None:
         place = {cell.name: i for i, cell in enumerate(cells)}
         columns[number] = np.array([place[cell.name] for cell, _ in pairs], dtype=np.int64)
-    # pandas 3 would make a column of text of words and None, with NaN in place of None.
-    for name in spec.varied:
-        if columns[name].dtype == object and any(value is None for value in columns[name]):
-            columns[name] = pd.Series(columns[name], dtype=object)
     table = pd.DataFrame(columns)
     table.attrs[SET_BY_STOP] = measures_set(
         [measure.name for measure in spec.measures], [cell.arguments for cell in cells]
@@ -86,7 +82,7 @@ def make_trace_table(
             columns["round"] += trace["round"]
             for name in spec.keep:
                 columns[name] += [_decode_number(value) for value in trace[name]]
-    return pd.DataFrame({name: _to_array(values) for name, values in columns.items()})
+    return pd.DataFrame({name: _to_column(values) for name, values in columns.items()})
 
 
 def write_table(table: pandas.DataFrame, path: Path) -> None:
@@ -118,8 +114,8 @@ def _import_pandas() -> Any:
     return pd
 
 
-def _to_array(values: Sequence[Any]) -> NDArray[Any]:
-    """Make an array of numbers; if some values are not numbers, make an array of objects."""
+def _to_column(values: Sequence[Any]) -> NDArray[Any] | pandas.Series[Any]:
+    """Make a column of numbers; if some values are not numbers, make a column of objects."""
     kinds = {type(value) for value in values}
     if kinds == {bool}:
         return np.array(values, dtype=bool)
@@ -131,7 +127,8 @@ def _to_array(values: Sequence[Any]) -> NDArray[Any]:
     column[:] = [None] * len(values)
     for i, value in enumerate(values):
         column[i] = value
-    return column
+    # pandas 3 would make a column of text of words and None, with NaN in place of None.
+    return _import_pandas().Series(column, dtype=object) if type(None) in kinds else column
 
 
 def _decode_number(value: Any) -> float:
