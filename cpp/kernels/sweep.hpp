@@ -35,6 +35,13 @@ inline void copy_wide(std::ptrdiff_t count, const Scalar* from, double* to) {
   for (; i < count; ++i) to[i] = static_cast<double>(from[i]);
 }
 
+/// Rows of X that are equally far apart in memory.
+template <class Scalar>
+struct Run {
+  const Scalar* X;  // (count, columns), rows `stride` apart
+  std::ptrdiff_t count, stride;
+};
+
 namespace detail {
 
 constexpr int kRows = 8;                     // rows of X at a time, with one register of sums each

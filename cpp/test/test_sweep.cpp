@@ -1,12 +1,17 @@
+// Checks that sweeps give the same bits however their work is divided.
+//
 // The product X u for some rows may be computed in a loop of its own, or in one loop with X^T a for
-// other rows. The number of threads and the sizes decide between these two ways. The test checks
-// that one loop and two loops give the same bits.
+// other rows. The number of threads and the sizes decide between these two ways. Rows that are
+// multiplied together may be one run or several, which depends on where the tasks are in memory.
 #include "sweep.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "check.hpp"
+#include "combine.hpp"
+#include "features.hpp"
 
 namespace metaspan {
 namespace {
@@ -59,10 +64,57 @@ void test_rows_together_have_the_bits_of_rows_apart() {
   }
 }
 
+/// Compares X^T C and X B of rows in several runs, the last of which has gaps between its rows,
+/// with the products of the same rows side by side.
+template <class Scalar>
+void compare_runs(std::ptrdiff_t columns, std::ptrdiff_t k) {
+  constexpr std::ptrdiff_t kCounts[] = {3, 1, 9, 6};
+  constexpr std::ptrdiff_t kGap = 5, kRows = 19;
+  const std::vector<Scalar> X = numbers<Scalar>(kRows * columns);
+  const std::vector<double> C = numbers<double>(kRows * k), B_t = numbers<double>(k * columns);
+  std::vector<Scalar> spread(static_cast<std::size_t>(kRows * (columns + kGap)));
+  std::vector<kernels::Run<Scalar>> runs;
+  std::vector<kernels::FeatureRows<Scalar>> blocks;
+  std::vector<double> Z(static_cast<std::size_t>(kRows * k)), apart_Z = Z;
+  std::ptrdiff_t first = 0;
+  for (const std::ptrdiff_t count : kCounts) {
+    const std::ptrdiff_t stride = count == 6 ? columns + kGap : columns;
+    Scalar* begin = spread.data() + first * (columns + kGap);
+    for (std::ptrdiff_t r = 0; r < count; ++r) {
+      std::copy_n(X.data() + (first + r) * columns, columns, begin + r * stride);
+    }
+    runs.push_back({begin, count, stride});
+    blocks.push_back({begin, count, stride, apart_Z.data() + first * k});
+    first += count;
+  }
+  std::vector<double> sums = numbers<double>(k * columns), apart_sums = sums;
+  const kernels::Run<Scalar> whole{X.data(), kRows, columns};
+  kernels::sweep_combine_matrix(&whole, 1, columns, k, C.data(), sums.data(), columns);
+  kernels::sweep_combine_matrix(runs.data(), static_cast<std::ptrdiff_t>(runs.size()), columns, k,
+                                C.data(), apart_sums.data(), columns);
+  check(same_bits(sums, apart_sums), "X^T C has the same bits for several runs");
+  const kernels::FeatureRows<Scalar> block{X.data(), kRows, columns, Z.data()};
+  std::vector<double> scratch(static_cast<std::size_t>(kernels::features_scratch(kRows, k)));
+  kernels::sweep_features(&block, 1, columns, k, B_t.data(), columns, scratch.data());
+  kernels::sweep_features(blocks.data(), static_cast<std::ptrdiff_t>(blocks.size()), columns, k,
+                          B_t.data(), columns, scratch.data());
+  check(same_bits(Z, apart_Z), "X B has the same bits for several runs");
+}
+
+void test_rows_in_runs_have_the_bits_of_rows_side_by_side() {
+  for (const std::ptrdiff_t columns : {1, 7, 8, 33, 100, 600}) {
+    for (const std::ptrdiff_t k : {1, 2, 6, 7, 10, 15}) {
+      compare_runs<double>(columns, k);
+      compare_runs<float>(columns, k);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace metaspan
 
 int main() {
   metaspan::test_rows_together_have_the_bits_of_rows_apart();
+  metaspan::test_rows_in_runs_have_the_bits_of_rows_side_by_side();
   return metaspan::test::failures;
 }

@@ -33,11 +33,11 @@ class MadeSource {
         first_row_(first_row),
         scratch_(static_cast<std::size_t>(threads)) {}
 
-  RowColumns<double> operator()(Index group, Index first, Index columns, int thread) {
+  void operator()(Index group, Index first, Index columns, int thread, RowRuns<double>& runs) {
     auto& scratch = scratch_[static_cast<std::size_t>(thread)];
     scratch.resize(static_cast<std::size_t>(kGroupRows * columns));
     write(group, first, columns, scratch.data(), columns);
-    return {scratch.data(), columns};
+    runs.assign(1, {scratch.data(), groups_[static_cast<std::size_t>(group)].count, columns});
   }
 
   /// Generates columns of the rows of a group; successive rows begin `stride` numbers apart.
@@ -111,8 +111,8 @@ void features_of_made(const MadeTasks& tasks, const double* B, Index k, double* 
   transpose_columns(B, d, k, B_t.data(), threads);
   for (Index first = 0; first < N; first += block) {
     const auto groups = groups_of(std::min(block, N - first));
-    sweep_rows(MadeSource(tasks, groups, first, threads), groups, shard, B_t.data(), k,
-               Z + first * k, threads, cancel);
+    sweep_rows<double>(MadeSource(tasks, groups, first, threads), groups, shard, B_t.data(), k,
+                       Z + first * k, threads, cancel);
   }
 }
 
@@ -124,8 +124,8 @@ void combine_made(const MadeTasks& tasks, const double* C, Index k, double* out,
   cancel = pollable(tasks.shard, cancel);
   Mat sums = Mat::Zero(k, d);
   const auto groups = groups_of(tasks.rows());
-  combine_rows(MadeSource(tasks, groups, 0, threads), groups, d, C, k, sums.data(),
-               Upcoming<double>{}, threads, cancel);
+  combine_rows<double>(MadeSource(tasks, groups, 0, threads), groups, d, C, k, sums.data(), {},
+                       threads, cancel);
   transpose_rows(sums.data(), d, k, out, threads);
 }
 
@@ -151,18 +151,19 @@ void combine_features_of_made(const MadeTasks& tasks, const double* B, Index k,
     const Index some = std::min(count, tasks.n - first);
     const auto groups = groups_of(some * m);
     const MadeSource made(tasks, groups, first * m, threads);
-    const auto generate = [&](Index group, Index begin, Index columns, int) {
-      double* at = X.data() + groups[static_cast<std::size_t>(group)].first * d + begin;
-      made.write(group, begin, columns, at, d);
-      return RowColumns<double>{at, d};
+    const auto read = [&](Index group, Index begin, Index, int, RowRuns<double>& runs) {
+      const auto& [row, rows] = groups[static_cast<std::size_t>(group)];
+      runs.assign(1, {X.data() + row * d + begin, rows, d});
     };
-    const auto read = [&](Index group, Index begin, Index, int) {
-      return RowColumns<double>{
-          X.data() + groups[static_cast<std::size_t>(group)].first * d + begin, d};
+    const auto generate = [&](Index group, Index begin, Index columns, int thread,
+                              RowRuns<double>& runs) {
+      const Index row = groups[static_cast<std::size_t>(group)].first;
+      made.write(group, begin, columns, X.data() + row * d + begin, d);
+      read(group, begin, columns, thread, runs);
     };
-    sweep_rows(generate, groups, shard, B_t.data(), k, Z.data(), threads, cancel);
+    sweep_rows<double>(generate, groups, shard, B_t.data(), k, Z.data(), threads, cancel);
     transform(first, some, Z.data(), C.data());
-    combine_rows(read, groups, d, C.data(), k, sums.data(), Upcoming<double>{}, threads, cancel);
+    combine_rows<double>(read, groups, d, C.data(), k, sums.data(), {}, threads, cancel);
   }
   transpose_rows(sums.data(), d, k, out, threads);
 }

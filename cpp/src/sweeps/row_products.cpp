@@ -48,23 +48,16 @@ std::vector<Block> cached_blocks(const TaskSet<XScalar>& tasks, const Shard& sha
   return blocks;
 }
 
-/// A run of rows of X that are equally far apart in memory.
-template <class XScalar>
-struct Run {
-  const XScalar* X;
-  Index stride, rows;
-};
-
 /// Returns the rows of dense tasks as runs, each as long as possible.
 template <class XScalar>
-std::vector<Run<XScalar>> runs_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken) {
-  std::vector<Run<XScalar>> runs;
+RowRuns<XScalar> runs_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken) {
+  RowRuns<XScalar> runs;
   const auto append = [&](const Samples<XScalar>& set) {
     const auto& [X, stride] = set.dense();
     const bool follows = !runs.empty() && runs.back().stride == stride &&
-                         X == runs.back().X + runs.back().rows * stride;
-    if (!follows) runs.push_back({X, stride, 0});
-    runs.back().rows += set.m;
+                         X == runs.back().X + runs.back().count * stride;
+    if (!follows) runs.push_back({X, 0, stride});
+    runs.back().count += set.m;
   };
   for (Index i = 0; i < taken.n; ++i) {
     append(tasks.in(taken[i]));
@@ -77,39 +70,49 @@ std::vector<Run<XScalar>> runs_of(const TaskSet<XScalar>& tasks, const TaskSelec
 /// room for them beside as many others.
 template <class XScalar>
 Upcoming<XScalar> upcoming_rows(const TaskSet<XScalar>& tasks, const TaskSelection& taken) {
-  const std::vector<Run<XScalar>> runs = runs_of(tasks, taken);
+  const RowRuns<XScalar> runs = runs_of(tasks, taken);
   if (runs.empty() || runs.front().stride != tasks.d) return {};
-  const Index count = runs.front().rows * tasks.d;
+  const Index count = runs.front().count * tasks.d;
   if (count * static_cast<Index>(sizeof(XScalar)) > kPrefetchedBytes) return {};
   return {runs.front().X, count};
 }
 
-/// Collects the rows of dense tasks in groups of up to kGroupRows rows that are equally far apart.
-/// A group may contain rows of several tasks if these rows are equally far apart in memory, so that
-/// tasks with few samples do not give small groups.
+/// Collects the rows of dense tasks in groups of up to kGroupRows rows. A group may contain rows of
+/// several tasks and of several runs, so that tasks with few samples do not give small groups.
 template <class XScalar>
 struct RowGroups {
   RowGroups(const TaskSet<XScalar>& tasks, const TaskSelection& taken) {
-    for (const auto& [X, stride, all] : runs_of(tasks, taken)) {
-      const Index count = ceil_div(all, kGroupRows);
-      for (Index g = 0; g < count; ++g) {
-        const Index begin = g * all / count, end = (g + 1) * all / count;
-        groups.push_back({rows, end - begin});
-        columns.push_back({X + begin * stride, stride});
-        rows += end - begin;
+    const RowRuns<XScalar> all = runs_of(tasks, taken);
+    for (const auto& run : all) rows += run.count;
+    const Index count = ceil_div(rows, kGroupRows);
+    auto run = all.begin();
+    Index row = 0, used = 0;  // used: rows of this run that are in a group
+    for (Index g = 0; g < count; ++g) {
+      const Index end = (g + 1) * rows / count;
+      groups.push_back({row, end - row});
+      RowRuns<XScalar>& parts = runs.emplace_back();
+      while (row < end) {
+        const Index some = std::min(end - row, run->count - used);
+        parts.push_back({run->X + used * run->stride, some, run->stride});
+        row += some;
+        used += some;
+        if (used == run->count) {
+          ++run;
+          used = 0;
+        }
       }
     }
   }
 
-  /// Returns the columns of the rows of a group that begin with column `first`.
-  RowColumns<XScalar> operator()(Index group, Index first, Index, int) const {
-    const auto& [X, stride] = columns[static_cast<std::size_t>(group)];
-    return {X + first, stride};
+  /// Sets `out` to the columns of the rows of a group that begin with column `first`.
+  void operator()(Index group, Index first, Index, int, RowRuns<XScalar>& out) const {
+    out = runs[static_cast<std::size_t>(group)];
+    for (auto& run : out) run.X += first;
   }
 
   Index rows = 0;
   std::vector<RowGroup> groups;
-  std::vector<RowColumns<XScalar>> columns;
+  std::vector<RowRuns<XScalar>> runs;  // of each group
 };
 
 /// Returns X B of some sparse tasks, (rows, k).
@@ -204,8 +207,8 @@ void combine_outer(const TaskSet<XScalar>& tasks, const TaskSelection& taken,
       append(tasks.in(taken[i]), std::false_type{}, out);
       if (more_rows(tasks, taken[i]) > 0) append(tasks.out(taken[i]), std::true_type{}, out);
     }
-    kernels::sweep_combine_matrix(taken.n, columns, k, terms.data(), columns, heads, sums + first,
-                                  tasks.d);
+    const kernels::Run<double> vectors{terms.data(), taken.n, columns};
+    kernels::sweep_combine_matrix(&vectors, 1, columns, k, heads, sums + first, tasks.d);
   });
   throw_if_requested(cancel);
 }
@@ -234,7 +237,8 @@ void directional_features(const TaskSet<XScalar>& tasks, const TaskSelection& ta
   const ColumnPieces pieces = combine_pieces(d);
   parallel_for(threads, pieces.count(), cancel, [&](Index piece, int) {
     const Index first = pieces.begin(piece);
-    kernels::sweep_combine_matrix(k, pieces.size(piece), taken.n, P_t + first, d, heads_t.data(),
+    const kernels::Run<double> columns{P_t + first, k, d};
+    kernels::sweep_combine_matrix(&columns, 1, pieces.size(piece), taken.n, heads_t.data(),
                                   D.data() + first, d);
   });
   struct Step {
@@ -303,7 +307,7 @@ void features_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k, d
   Mat B_t(k, tasks.d);
   transpose_columns(B, tasks.d, k, B_t.data(), threads);
   each_row_block(tasks, shard, k, [&](const auto& rows) {
-    sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z, threads, cancel);
+    sweep_rows<XScalar>(rows, rows.groups, shard, B_t.data(), k, Z, threads, cancel);
     Z += rows.rows * k;
   });
 }
@@ -318,8 +322,7 @@ void combine_all_rows(const TaskSet<XScalar>& tasks, const double* C, Index k, d
   if (tasks.is_sparse()) return combine_sparse(tasks, C, k, out, threads, cancel);
   Mat sums = Mat::Zero(k, tasks.d);
   each_row_block(tasks, shard, k, [&](const auto& rows) {
-    combine_rows(rows, rows.groups, tasks.d, C, k, sums.data(), Upcoming<XScalar>{}, threads,
-                 cancel);
+    combine_rows<XScalar>(rows, rows.groups, tasks.d, C, k, sums.data(), {}, threads, cancel);
     C += rows.rows * k;
   });
   transpose_rows(sums.data(), tasks.d, k, out, threads);
@@ -352,10 +355,11 @@ void combine_features_of_rows(const TaskSet<XScalar>& tasks, const double* B, In
                       const TaskSelection& next) {
                     const RowGroups rows(held, taken);
                     resize(rows.rows);
-                    sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z.data(), threads, cancel);
+                    sweep_rows<XScalar>(rows, rows.groups, shard, B_t.data(), k, Z.data(), threads,
+                                        cancel);
                     transform(block.first, block.count, Z.data(), C.data());
-                    combine_rows(rows, rows.groups, tasks.d, C.data(), k, sums.data(),
-                                 upcoming_rows(held, next), threads, cancel);
+                    combine_rows<XScalar>(rows, rows.groups, tasks.d, C.data(), k, sums.data(),
+                                          upcoming_rows(held, next), threads, cancel);
                   });
   transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
@@ -394,7 +398,7 @@ void combine_outer_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index
       [&](const auto& held, const TaskSelection& taken, const Block& block, const TaskSelection&) {
         const RowGroups rows(held, taken);
         prepare(rows.rows, taken.n);
-        sweep_rows(rows, rows.groups, shard, B_t.data(), k, Z.data(), threads, cancel);
+        sweep_rows<XScalar>(rows, rows.groups, shard, B_t.data(), k, Z.data(), threads, cancel);
         transform(block.first, block.count, Z.data(), c.data(), heads.data());
         combine_outer(held, taken, c.data(), heads.data(), k, sums.data(), threads, cancel);
       });

@@ -12,6 +12,7 @@
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/base/shard.hpp"
 #include "metaspan/base/sizes.hpp"
+#include "metaspan/sweeps/column_pieces.hpp"
 
 namespace metaspan {
 
@@ -20,12 +21,9 @@ struct RowGroup {
   Index first, count;
 };
 
-/// Columns of the rows of a group.
+/// Columns of the rows of a group, as runs, in order.
 template <class Scalar>
-struct RowColumns {
-  const Scalar* X;
-  Index stride;
-};
+using RowRuns = std::vector<kernels::Run<Scalar>>;
 
 /// Numbers that lie one after the other in memory and are read after the current rows.
 template <class Scalar>
@@ -34,25 +32,6 @@ struct Upcoming {
   Index count = 0;
   /// Returns the address of number i if `some` numbers from there are known, else null.
   const Scalar* part(Index i, Index some) const { return i + some > count ? nullptr : begin + i; }
-};
-
-/// The division of the columns of this process into pieces whose results are not added. The pieces
-/// begin at multiples of kColumns and have about equal numbers of columns.
-class ColumnPieces {
- public:
-  ColumnPieces(Index d, Index most) : d_(d) {
-    const Index pieces = ceil_div(d, most);
-    width_ = round_up(ceil_div(d, pieces), kColumns);
-    count_ = ceil_div(d, width_);
-  }
-  Index count() const { return count_; }
-  Index width() const { return width_; }
-  Index begin(Index piece) const { return std::min(d_, piece * width_); }
-  Index size(Index piece) const { return begin(piece + 1) - begin(piece); }
-
- private:
-  static constexpr Index kColumns = 32;
-  Index d_, width_, count_;
 };
 
 /// Returns the pieces of columns for the first sweep; a piece of B^T fits an L2 cache. The sums
@@ -91,36 +70,6 @@ inline void sum_pieces(const Shard& shard, const Shard::Pieces& pieces, Index co
   if (shard.is_shared()) shard.sum_nodes(count, parts, out);
 }
 
-/// Returns the pieces of columns for the second sweep. There are at least kLeast pieces if d is
-/// large enough, so that all threads have work. The sums of a piece stay in a cache while all rows
-/// of a block are added.
-inline ColumnPieces combine_pieces(Index d) {
-  constexpr Index kMost = 2048, kLeast = 16;
-  return {d, std::clamp<Index>(ceil_div(d, kLeast), 32, kMost)};
-}
-
-/// Transposes B (d, k) to B^T (k, d).
-inline void transpose_columns(const double* B, Index d, Index k, double* B_t, int threads) {
-  const ColumnPieces pieces(d, 1024);
-  parallel_for(threads, pieces.count(), [&](Index piece, int) {
-    const Index begin = pieces.begin(piece), end = begin + pieces.size(piece);
-    for (Index j = 0; j < k; ++j) {
-      for (Index i = begin; i < end; ++i) B_t[j * d + i] = B[i * k + j];
-    }
-  });
-}
-
-/// Transposes B^T (k, d) to B (d, k).
-inline void transpose_rows(const double* B_t, Index d, Index k, double* B, int threads) {
-  const ColumnPieces pieces(d, 1024);
-  parallel_for(threads, pieces.count(), [&](Index piece, int) {
-    const Index begin = pieces.begin(piece), end = begin + pieces.size(piece);
-    for (Index i = begin; i < end; ++i) {
-      for (Index j = 0; j < k; ++j) B[i * k + j] = B_t[j * d + i];
-    }
-  });
-}
-
 /// Returns how many groups of rows a thread takes at a time, so that an item of work has about
 /// kNumbers numbers of X.
 inline Index groups_at_once(Index groups, Index rows, Index columns) {
@@ -129,10 +78,10 @@ inline Index groups_at_once(Index groups, Index rows, Index columns) {
 }
 
 /// Makes the first sweep: computes Z = X B for the rows of all groups. source(group, begin,
-/// columns, thread) returns columns of the rows of a group; their memory stays valid until the next
-/// call by the same thread. An element of Z is a sum over pieces of columns in the order of Shard,
-/// so it depends neither on the groups nor on the processes.
-template <class Source>
+/// columns, thread, runs) sets `runs` to columns of the rows of a group; their memory stays valid
+/// until the next call by the same thread. An element of Z is a sum over pieces of columns in the
+/// order of Shard, so it depends neither on the groups nor on the processes.
+template <class Scalar, class Source>
 void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, const Shard& shard,
                 const double* B_t,  // (k, d)
                 Index k,
@@ -153,14 +102,22 @@ void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, const Shar
   parallel_for(threads, ceil_div(count, some) * P, cancel, [&](Index item, int thread) {
     const Index piece = item % P, begin = item / P * some;
     const Index first = pieces.begin(piece), columns = pieces.size(piece);
-    thread_local std::vector<double> scratch;  // kept, since a sweep may have a few rows alone
+    // Kept, since a sweep may have a few rows alone.
+    thread_local std::vector<double> scratch;
+    thread_local RowRuns<Scalar> runs;
+    thread_local std::vector<kernels::FeatureRows<Scalar>> blocks;
     scratch.resize(std::max(scratch.size(), needed));
     for (Index g = begin; g < std::min(count, begin + some); ++g) {
       const RowGroup& group = groups[static_cast<std::size_t>(g)];
-      const auto [X, stride] = source(g, first, columns, thread);
-      const kernels::FeatureRows block{X, group.count, stride,
-                                       sums_of_pieces + (piece * rows + group.first) * k};
-      kernels::sweep_features(&block, 1, columns, k, B_t + first, d, scratch.data());
+      source(g, first, columns, thread, runs);
+      blocks.clear();
+      double* at = sums_of_pieces + (piece * rows + group.first) * k;
+      for (const kernels::Run<Scalar>& run : runs) {
+        blocks.push_back({run.X, run.count, run.stride, at});
+        at += run.count * k;
+      }
+      kernels::sweep_features(blocks.data(), static_cast<Index>(blocks.size()), columns, k,
+                              B_t + first, d, scratch.data());
     }
   });
   throw_if_requested(cancel);
@@ -170,7 +127,7 @@ void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, const Shar
 /// Makes the second sweep: adds C^T X to `sums`, over the rows of all groups in order. The pieces
 /// of columns are disjoint, so threads may process them in any order. Each prefetches its share of
 /// `upcoming`, which pays if the rows are in a cache.
-template <class Source, class Scalar>
+template <class Scalar, class Source>
 void combine_rows(Source&& source, const std::vector<RowGroup>& groups, Index d,
                   const double* C,  // (rows, k)
                   Index k,
@@ -181,16 +138,18 @@ void combine_rows(Source&& source, const std::vector<RowGroup>& groups, Index d,
   const Index rows = groups.back().first + groups.back().count;
   parallel_for(threads, pieces.count(), cancel, [&](Index piece, int thread) {
     const Index first = pieces.begin(piece), columns = pieces.size(piece);
+    thread_local RowRuns<Scalar> runs;
     for (std::size_t g = 0; g < groups.size(); ++g) {
       if (cancel != nullptr) {
         cancel->poll();
         if (cancel->requested()) return;
       }
-      const auto [X, stride] = source(static_cast<Index>(g), first, columns, thread);
+      source(static_cast<Index>(g), first, columns, thread, runs);
       const RowGroup& group = groups[g];
       const Index before = rows * first + group.first * columns;  // numbers of X before these
-      kernels::sweep_combine_matrix(group.count, columns, k, X, stride, C + group.first * k,
-                                    sums + first, d, upcoming.part(before, group.count * columns));
+      kernels::sweep_combine_matrix(runs.data(), static_cast<Index>(runs.size()), columns, k,
+                                    C + group.first * k, sums + first, d,
+                                    upcoming.part(before, group.count * columns));
     }
   });
   throw_if_requested(cancel);
