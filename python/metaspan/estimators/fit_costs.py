@@ -14,14 +14,17 @@ from .reduced_rank import FORMED
 from .reference_lines import GRAM_NUMBERS
 from .ridge import PENALTIES
 
-SEARCH_PASSES = 20  # of a search for eigenvectors, for its memory
-USUAL_PASSES = 14  # of such a search, for its time
+LONG_SEARCH = 40  # passes of a long search for eigenvectors, for its memory
+USUAL_PASSES = 22  # of such a search, for its time
+USUAL_FEW_PASSES = 14  # of such a search with wide blocks, for its time
 CG_STEPS = 12  # of conjugate gradients in an iteration of AltMin
 CORRECTIONS = 10  # of L-BFGS, each of which has two vectors
-KRYLOV_PASSES = 4  # in a step of trace-norm or meta-sp
+KRYLOV_PASSES = 5  # in a step of trace-norm or meta-sp
 CG_STEPS_FEW = 50  # if the samples are few for the numbers of B
+# Seconds of Python in a fit, and in one of its passes or iterations, whatever the sizes.
+FIT_SECONDS, PASS_SECONDS = 2e-3, 4e-4
 # Seconds of a task in a product, or in a decomposition, of a stack of small matrices in NumPy.
-TASK_SECONDS, DECOMPOSED_SECONDS = 4e-6, 2e-5
+TASK_SECONDS, DECOMPOSED_SECONDS = 2.5e-6, 2e-5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +69,8 @@ def fit_cost(config: FitConfig, costs: SampleCosts) -> FitCost:
     each = cost.each + records if algorithm.iterates else cost.each
     return replace(
         cost,
-        setup=costs.opening() + cost.setup + records,
-        each=each,
+        setup=costs.opening() + cost.setup + records + Work(0.0, FIT_SECONDS),
+        each=each + Work(0.0, PASS_SECONDS),
         numbers=max(cost.numbers, D * k + measured),
     )
 
@@ -83,7 +86,8 @@ def _search(costs: SampleCosts, most: int = solvers.PASSES) -> FitCost:
         numbers = costs.rows_of_pass(solvers.COLUMNS) + 6 * D * D + 3 * D * solvers.COLUMNS
         return FitCost(unit="pass", setup=formed, each=NO_WORK, most=0, usual=0, numbers=numbers)
     columns = solvers.space_columns(costs.dim, c)
-    mean = (c + min(columns, c * min(most, SEARCH_PASSES))) / 2
+    usual = USUAL_FEW_PASSES if costs.wants_few_passes else USUAL_PASSES
+    mean = (c + min(columns, c * min(most, usual))) / 2
     # Each new block is made orthogonal to the basis, of `mean` columns in the mean, twice.
     along = costs.dense(8 * D * mean * c, 8 * 4 * D * mean)
     each = pass_work + along + costs.orthonormal(c) + costs.dense(0, FRESH * 8 * 6 * D * c)
@@ -92,7 +96,7 @@ def _search(costs: SampleCosts, most: int = solvers.PASSES) -> FitCost:
     if costs.draws_averages:
         start = 8 * costs.n * c + 4 * D * c
     running = D * columns + 7 * D * c + costs.rows_of_pass(c)
-    if columns < c * min(most, SEARCH_PASSES):  # restarts at half of the Ritz vectors
+    if columns < c * min(most, LONG_SEARCH):  # restarts at half of the Ritz vectors
         running += D * max(columns // 2, k)
     setup = costs.one_product(c) + costs.orthonormal(c) + costs.dense(0, FRESH * 8 * D * columns)
     return FitCost(
@@ -100,7 +104,7 @@ def _search(costs: SampleCosts, most: int = solvers.PASSES) -> FitCost:
         setup=setup,
         each=each,
         most=most,
-        usual=USUAL_PASSES,
+        usual=usual,
         numbers=max(start, running),
     )
 
@@ -219,8 +223,8 @@ def _burer_monteiro(algorithm: Any, costs: SampleCosts) -> FitCost:
     rows = costs.dense(0, 8 * 12 * N * k) + Work(0.0, 2 * TASK_SECONDS * n)
     return FitCost(
         unit="iteration",
-        setup=start + costs.both_products(k),
-        each=costs.both_products(k).times(1.1) + rows + vectors,
+        setup=start + costs.called_products(k),
+        each=costs.called_products(k).times(1.1) + rows + vectors,
         most=burer_monteiro.LIMIT,
         usual=150,
         numbers=max(held, (2 * CORRECTIONS + 24) * size + 4 * N + costs.rows_of_pass(k)),
@@ -248,9 +252,9 @@ def _krylov(costs: SampleCosts, columns: int) -> Work:
     """Return the work of a call of the operator in `leading_singular`, and of its basis."""
     D, c = float(costs.dim), columns
     basis = 2 * c  # columns, in the mean
-    along = costs.dense(12 * D * basis * c, 8 * 8 * D * basis)
+    along = costs.dense(20 * D * basis * c, FRESH * 8 * 10 * D * basis)
     rows = costs.dense(0, 8 * 4 * float(costs.N) * c) + Work(0.0, TASK_SECONDS * costs.n)
-    return costs.both_products(c) + along + rows + costs.orthonormal(c).times(2)
+    return costs.called_products(c) + along + rows + costs.orthonormal(c).times(2)
 
 
 def _trace_norm(algorithm: Any, costs: SampleCosts) -> FitCost:
@@ -295,7 +299,7 @@ def _reduced_rank(algorithm: Any, costs: SampleCosts) -> FitCost:
         setup=tail,
         each=each,
         most=algorithm.passes,
-        usual=USUAL_PASSES,
+        usual=USUAL_FEW_PASSES,
         numbers=numbers,
     )
 

@@ -23,10 +23,13 @@ FRESH = 6
 PIECE = 1 << 13  # columns of X whose sums the core keeps apart: its kVectorPiece
 
 LANE = 8  # numbers of a register
+LEAST_COLUMNS = 4  # of B, with which dense rows are multiplied at their usual rate
+SWEEP_SHARE = 0.75  # this rate relative to that of long rows in a cache
+BLOCK_BYTES = 1 << 20  # of X, per thread, that a pass multiplies at a time: the core's kBlockBytes
 READS = 4  # time of a read of a row of a factor at random, relative to a read in order
-SPARSE_TASK_SECONDS = 1e-5  # of a task with sparse rows in a pass: the core gets its arrays anew
+SPARSE_TASK_SECONDS = 4e-6  # of a task with sparse rows in a pass: the core gets its arrays anew
 # Operations for each number of a matrix of which a basis is made: reflections have small products.
-FACTOR_FLOPS = 400
+FACTOR_FLOPS = 800
 
 
 class Work(NamedTuple):
@@ -115,6 +118,14 @@ class SampleCosts:
         """Return the work of ``X^T transform(X B)``, which reads X once."""
         return self._pass(columns, 2)
 
+    def called_products(self, columns: int) -> Work:
+        """Return the work of ``X^T transform(X B)`` with a transform in Python.
+
+        A call takes so long that blocks of dense rows are larger than caches, and X is read twice.
+        """
+        again = self.entries * self.entry_bytes * (not self.is_sparse and not self.is_made)
+        return self.both_products(columns) + self.dense(0.0, again)
+
     def along_heads(self, columns: int) -> Work:
         """Return the work of the second derivative of (43), for which X meets single vectors."""
         if self.is_sparse or self.in_law or self.is_made:
@@ -144,16 +155,23 @@ class SampleCosts:
         """Return the work of a pass with one or two products."""
         machine, flops = self.machine, 2.0 * products * self.entries * columns
         traffic = self.entries * self.entry_bytes
-        cached = 0.0
-        if self.is_sparse:  # every entry meets a row of the factor
-            cached = READS * products * self.entries * (self.entry_bytes + 8.0 * columns)
         if self.is_made:
             traffic = 8.0 * self.entries * (FRESH if products > 1 else 0)
         traffic += FRESH * 8.0 * columns * (3 * self.dim + self.N * (products == 1))
-        # Kernels process whole registers, so that one column takes as long as eight.
-        worked = flops * LANE * -(-columns // LANE) / columns
-        stage = Stage(features=worked, grams=0.0, memory=traffic, cached=cached)
-        seconds = max(machine.staged([stage]), self._reading(machine)) + machine.call
+        if self.is_sparse:  # kernels process whole registers: one column takes as long as eight
+            worked = flops * LANE * -(-columns // LANE) / columns
+            # Every entry meets a row of the factor.
+            cached = READS * products * self.entries * (self.entry_bytes + 8.0 * columns)
+            stages = [Stage(features=worked, grams=0.0, memory=traffic, cached=cached)]
+        else:  # a block of rows waits for memory in the first sweep; then a cache holds it
+            worked = flops * max(columns, LEAST_COLUMNS) / columns / SWEEP_SHARE
+            blocks = min(self.n, self.entries * self.entry_bytes / (BLOCK_BYTES * machine.threads))
+            cached = 8.0 * (2 * products - 1) * blocks * self.dim * columns  # B, and sums
+            stages = [
+                Stage(features=0.0, grams=0.0, memory=traffic, cached=0.0),
+                Stage(features=worked, grams=0.0, memory=0.0, cached=cached),
+            ]
+        seconds = max(machine.staged(stages), self._reading(machine)) + machine.call
         seconds += SPARSE_TASK_SECONDS * self.n * self.is_sparse
         return Work(flops, seconds + self.is_made * self.entries / machine.normals)
 

@@ -9,7 +9,11 @@ from scipy import sparse
 import metaspan as ms
 from metaspan._load import core
 from metaspan.cost import machine as cost
+from metaspan.estimators import in_law, on_arrays
+from metaspan.estimators.configure import configure_fit
+from metaspan.estimators.fit_costs import fit_cost
 from metaspan.estimators.names import NAMES
+from metaspan.estimators.pass_costs import sample_costs
 
 ITERATIVE = ("altgdmin", "altmin", "altmin-gd", "burer-monteiro", "meta-sp", "trace-norm")
 ANY_X = tuple(name for name in NAMES if name != "reduced-rank")
@@ -160,6 +164,33 @@ def test_time_counts_the_passes_that_the_estimator_allows():
     assert fit_estimate(LAW, "duchi", passes=15, **COUNTS).rounds == 15
     assert fit_estimate(LAW, "pooled", **COUNTS).rounds == 500
     assert fit_estimate(LAW, "oracle", **COUNTS).rounds == 0
+
+
+@pytest.mark.parametrize(
+    ("samples", "tasks", "counts"),
+    [
+        (on_arrays.ArraySamples, batch(300, 20, 400), {}),
+        (in_law.LawSamples, ms.LinearTasks(d=10**6, k=3, noise=0.1), {"n": 300, "m": 20}),
+    ],
+    ids=["arrays", "law"],
+)
+@pytest.mark.parametrize("name", ["moments", "duchi"])
+def test_a_typical_number_of_passes_is_what_searches_take(
+    name, samples, tasks, counts, monkeypatch
+):
+    passes = 0
+    product = samples.combine_features
+
+    def counted(self, *arguments):
+        nonlocal passes
+        passes += 1
+        return product(self, *arguments)
+
+    monkeypatch.setattr(samples, "combine_features", counted)
+    ms.fit(tasks, name, threads=1, **counts)  # warnings are errors: the search converges
+    config = configure_fit(tasks, name, threads=1, **counts)
+    usual = fit_cost(config, sample_costs(config)).usual
+    assert usual / 2 <= passes <= 2 * usual, f"{passes} passes"
 
 
 def test_flops_of_a_pass_are_those_of_two_products():
