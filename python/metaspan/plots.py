@@ -148,7 +148,7 @@ def plot(
     log = all(row.log for row in rows.values())
     if not log:
         rows = {name: summarize(run, y, band, False) for name, run in runs.items()}
-    functions, notes = _find_predictions(runs, y, predictions)
+    functions, notes = _find_predictions(runs, y, predictions, log)
     if ax is None:
         ax = new_axes()[1][0]
     if log:
@@ -160,13 +160,14 @@ def plot(
         _draw_run(ax, name, row, color, (i, len(rows)))
     ax.autoscale_view()  # fixes the limits, on which the positions below depend
     dashes: dict[str, Any] = {}
-    lines = []
+    lines: list[Line2D] = []
     for name, function in functions:
-        first = name not in dashes
         dash = dashes.setdefault(name, PREDICTED_DASHES[len(dashes) % len(PREDICTED_DASHES)])
-        lines.append(_draw_prediction(ax, name, function, rows, dash))
-        if not first:
-            lines[-1].set_label("")
+        line = _draw_prediction(ax, name, function, rows, dash)
+        is_shown = bool(np.isfinite(line.get_ydata()).any())
+        if not is_shown or any(name == other.get_label() for other in lines):
+            line.set_label("")
+        lines.append(line)
     for i, row in enumerate(rows.values()):
         if row.diverged and row.whole:
             _annotate_divergence(
@@ -253,12 +254,15 @@ def _draw_run(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, i
 
 
 def _find_predictions(
-    runs: Mapping[str, Result], y: str, predictions: Predictions | str | Sequence[str] | None
+    runs: Mapping[str, Result],
+    y: str,
+    predictions: Predictions | str | Sequence[str] | None,
+    log: bool,
 ) -> tuple[list[tuple[str, Callable[[NDArray[Any]], NDArray[Any]]]], list[str]]:
     """Return the lines of the predictions, each with its name, and notes to write beside them."""
     if predictions is None or isinstance(predictions, Mapping):
         return list((predictions or {}).items()), []
-    named = predict(runs, predictions, y)
+    named = predict(runs, predictions, y, log=log)
     if named.missing and EVERYTHING not in predictions:
         name, reason = next(iter(named.missing.items()))
         raise ValueError(f"predictions must exist for a run; got {name!r}: {reason}")

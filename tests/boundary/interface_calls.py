@@ -539,7 +539,9 @@ CALLS = {
         float,
         words=("M", "R"),
     ),
-    "theory.limit_line": Call(theory.limit_line, {"result": SAMPLES_RESULT, "y": "w_norm"}),
+    "theory.limit_line": Call(
+        theory.limit_line, {"result": SAMPLES_RESULT, "y": "w_norm", "log": None}
+    ),
     "theory.fading_line": Call(theory.fading_line, {"result": WIDE_RESULT}),
     "theory.second_moment": Call(theory.second_moment, {"heads": HEADS, "k": K}, np.ndarray),
     "theory.diversity": Call(theory.diversity, {"heads": HEADS, "k": K}, ms.Diversity),

@@ -207,6 +207,36 @@ def test_where_no_prediction_exists_a_sentence_says_why():
         ms.plot(limited(m_in=None, m_out=None), predictions="floor")
 
 
+def test_a_fit_has_no_predictions_and_leaves_those_of_runs():
+    tasks = ms.LinearTasks(d=50, k=2, noise=0.1)
+    fit = ms.fit(tasks, "moments", n=100, m=20)
+    for name in ("limit", "floor", "boundary", "rate"):
+        with pytest.raises(ValueError, match=f"got '{name}': predictions are those of training"):
+            ms.plot(fit, predictions=name)
+    with pytest.warns(UserWarning, match="predicts nothing for these runs: predictions are those"):
+        ms.plot(fit, predictions="theory")
+    run = ms.train(tasks, "fo-anil", n=100, m_in=20, m_out=20, rounds=20, alpha=0.2, beta=0.2)
+    ax = ms.plot({"fit": fit, "run": run}, predictions="theory")
+    assert {line.get_label() for line in predicted(ax)} >= {"limit", "floor"}
+
+
+def test_trials_of_the_limit_are_averaged_like_those_of_the_run():
+    tasks = ms.LinearTasks(d=500, k=2)
+    steps = dict(alpha=0.3, beta=0.3, rounds=80, trials=6, m_in=30, m_out=30, stop=None)
+    run = ms.train(tasks, "fo-anil", n=5000, **steps)
+    limit = ms.train(tasks, "fo-anil", n=None, d_over_n=498 / 5000, **steps).trace["dist"]
+    for log in (True, False):
+        (line,) = predicted(ms.plot(run, log=log, predictions="limit"))
+        expected = np.exp(np.log(limit).mean(axis=0)) if log else limit.mean(axis=0)
+        np.testing.assert_allclose(line.get_ydata(), expected)
+    assert limit[:, 60].mean() > 1.1 * np.exp(np.log(limit[:, 60]).mean())
+
+
+def test_a_prediction_that_an_axis_cannot_show_has_no_entry_in_the_legend():
+    ax = ms.plot({"run": Run()}, predictions={"zero": constant(0.0), "floor": constant(0.01)})
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["run", "floor"]
+
+
 def test_plot_refuses_names_of_no_prediction():
     with pytest.raises(ValueError, match=r"predictions must be of limit, floor, .*; got 'level'"):
         ms.plot(limited(), predictions="level")

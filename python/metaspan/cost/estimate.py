@@ -160,9 +160,10 @@ def on_data(config: TrainConfig, ranks: int = 1) -> Estimate:
     # is in memory at a time.
     at_once = 1 if drawn_data else trials
     sizes, B = work.sizes, _bytes_of_B(config, work)
+    # B of every trial in Python with the blocks of its outer step, which are small on the dual route.
+    blocks = 1 if route == "dual" else block_count(config.method)
     parts = {
-        # B of every trial in Python, and the copies of B in the core.
-        "B": (trials * block_count(config.method) + at_once * cost["copies_of_B"]) * B,
+        "B": (trials * blocks + at_once * cost["copies_of_B"]) * B,  # also the copies in the core
         "route": bytes_of_trials(cost, at_once),
         "trace": _trace_bytes(config),
     }

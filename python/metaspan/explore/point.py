@@ -211,8 +211,8 @@ def trace_point(
 
 def _lines(result: Result, at: I64) -> tuple[dict[str, F64], dict[str, str]]:
     """Return the lines of the theory other than the limit, and why others are missing."""
-    dist = predict({"": result}, ("floor", "rate"), "dist")
-    perp = predict({"": result}, ("fading",), "perp_norm")
+    dist = predict({"": result}, ("floor", "rate"), "dist", log=True)
+    perp = predict({"": result}, ("fading",), "perp_norm", log=True)
     lines = {name: np.asarray(line(at), dtype=np.float64) for name, line in dist.lines + perp.lines}
     return lines, dist.missing
 

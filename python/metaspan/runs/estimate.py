@@ -92,7 +92,8 @@ def estimate(
         As in `fit`: samples of each task.
     call : {"auto", "train", "fit"}
         The function whose call is estimated. "auto": `fit` for an estimator, and `train` for a
-        method. "altgdmin", which is both, is an estimator only if `m` is given.
+        method. "altgdmin", which is both, counts as an estimator only if `m` is given; on a batch,
+        which takes no `m`, pass "fit".
 
     Returns
     -------

@@ -45,8 +45,8 @@ def cramer_rao(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind or out of range, or if the heads do not span all k
-        dimensions.
+        If an argument is of the wrong kind or out of range, if the heads do not span all k
+        dimensions, or if the features have a spectrum.
 
     Examples
     --------
@@ -58,6 +58,10 @@ def cramer_rao(
     """
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks must be a LinearTasks; got {check.show(tasks)}")
+    if tasks.spectrum is not None:
+        raise ValueError(
+            "tasks.spectrum must be None for (64), which is that of covariance I; got one"
+        )
     least = 1 if check.flag("known_heads", known_heads) else tasks.k + 1
     m = check.integer("m", m, least, MAX_COUNT)
     counts = check.reals("n", n)

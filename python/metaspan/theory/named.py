@@ -52,7 +52,9 @@ class Named:
     missing: dict[str, str]
 
 
-def predict(results: Mapping[str, Result], names: str | Sequence[str], y: str) -> Named:
+def predict(
+    results: Mapping[str, Result], names: str | Sequence[str], y: str, *, log: bool
+) -> Named:
     r"""Compute the predictions that exist for each of several runs.
 
     Parameters
@@ -63,6 +65,8 @@ def predict(results: Mapping[str, Result], names: str | Sequence[str], y: str) -
         Names of predictions, or "theory" for all of them; see `metaspan.plot`.
     y : str
         The record that the plot shows.
+    log : bool
+        Whether the plot shows geometric means over trials, on a log axis.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def predict(results: Mapping[str, Result], names: str | Sequence[str], y: str) -
                     note = boundary_note(result)
                     named.notes.append(f"{label}: {note}" if label else note)
                 else:
-                    named.lines.append((name, LINES[name](result, y)))
+                    named.lines.append((name, LINES[name](result, y, log)))
             except (ValueError, ArithmeticError) as error:
                 reasons.append(str(error))
         if len(reasons) == len(results):
@@ -125,14 +129,17 @@ def boundary_note(result: Result) -> str:
     return rf"{side}: $\beta$ = {beta:.3g}, the boundary is {largest:.3g}"
 
 
-def _limit(result: Result, y: str) -> Prediction:
-    """Return the limit (55) of the record that is shown; it ends where the limit diverges."""
+def _limit(result: Result, y: str, log: bool) -> Prediction:
+    """Return the limit (55) of the record that is shown; it ends where the limit diverges.
+
+    On a log axis, its trials are averaged as those of the run if all of its values are positive.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DivergenceWarning)
-        return limit_line(result, y)
+        return limit_line(result, y, None if log else False)
 
 
-def _floor(result: Result, y: str) -> Prediction:
+def _floor(result: Result, y: str, _: bool) -> Prediction:
     """Return the floor (59); raise ValueError for an unstable run and for other records."""
     _check_record("floor", "dist", y)
     line = floor_line(result)
@@ -149,19 +156,19 @@ def require_floor(floor: float) -> float:
     return floor
 
 
-def _rate(result: Result, y: str) -> Prediction:
+def _rate(result: Result, y: str, _: bool) -> Prediction:
     """Return the decay (22)."""
     _check_record("rate", "dist", y)
     return rate_line(result)
 
 
-def _fading(result: Result, y: str) -> Prediction:
+def _fading(result: Result, y: str, _: bool) -> Prediction:
     """Return the fading (23) of surplus singular values."""
     _check_record("fading", "perp_norm", y)
     return fading_line(result)
 
 
-LINES: Mapping[str, Callable[[Result, str], Prediction]] = {
+LINES: Mapping[str, Callable[[Result, str, bool], Prediction]] = {
     "limit": _limit,
     "floor": _floor,
     "rate": _rate,

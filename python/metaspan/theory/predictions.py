@@ -13,6 +13,7 @@ from .._support import check
 from .._support.types import F64
 from ..config.config import TrainConfig
 from ..config.engine_choice import check_limit
+from ..config.fit_config import FitConfig
 from ..config.records import RECORDS
 from ..config.start import GivenStart
 from ..methods import core_method
@@ -88,8 +89,7 @@ def rate_line(result: Result) -> Prediction:
     >>> r = ms.train(ms.LinearTasks(d=20, k=3), "anil", rounds=1500, n=50, trials=3)
     >>> ax = ms.plot(r, predictions={"(22)": ms.theory.rate_line(r)})
     """
-    config = config_of(result)
-    slope = rate_of(config)
+    slope = rate_of(_run_of(result))
     row = summarize(result, "dist", band=None)
     if not row.rounds.size:
         raise ValueError("result must have a row that all trials reached; got none")
@@ -142,7 +142,7 @@ def floor_line(result: Result) -> Prediction:
     >>> float(floor_line(r)(np.array([0]))[0].round(4))
     0.0195
     """
-    value = floor_of(config_of(result))
+    value = floor_of(_run_of(result))
     return lambda rounds: np.full(np.shape(rounds), value)
 
 
@@ -162,7 +162,7 @@ def floor_of(config: TrainConfig) -> float:
     return dist if math.isfinite(dist) else math.nan
 
 
-def limit_line(result: Result, y: str = "dist") -> Prediction:
+def limit_line(result: Result, y: str = "dist", log: bool | None = None) -> Prediction:
     r"""Return the deterministic limit (55) of a run on fresh tasks and samples.
 
     The limit has the arguments, the seed and the trials of the run; the number of tasks n enters as
@@ -174,6 +174,9 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
         A run on a law of tasks that has a limit, with fresh tasks in every round.
     y : str
         Name of a record with one value per round, which the run need not have recorded.
+    log : bool or None
+        Whether to average log10 of `y` over the trials, as `summarize` does; None: log10 is
+        averaged if all values are positive.
 
     Returns
     -------
@@ -185,7 +188,8 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
     Raises
     ------
     TypeError, ValueError
-        If the run has no limit, or `y` is not a record with one value per round.
+        If the run has no limit, `y` is not a record with one value per round, or `log` is true for
+        values <= 0.
 
     Notes
     -----
@@ -201,7 +205,7 @@ def limit_line(result: Result, y: str = "dist") -> Prediction:
     config, _ = limit_of(result)
     check.choice("y", y, RECORDS)
     limit = run_limit(config, _rounds_of(result), (y,))
-    row = summarize(limit, y, band=None)
+    row = summarize(limit, y, band=None, log=log)
     if row.mean.ndim != 1:
         raise ValueError(f"y must be a record with one value per round; got {y!r}")
     return lambda rounds: np.interp(
@@ -287,8 +291,16 @@ def fading_line(result: Result) -> Prediction:
 
 def limit_of(result: Result) -> tuple[TrainConfig, LinearTasks]:
     """Return the configuration and the tasks of a run; raise ValueError if it has no limit."""
-    config = config_of(result)
+    config = _run_of(result)
     return config, require_limit(config)
+
+
+def _run_of(result: Result) -> TrainConfig:
+    """Return the configuration of a run; raise ValueError for a fit, which nothing predicts."""
+    config = config_of(result)
+    if isinstance(config, FitConfig):
+        raise ValueError("predictions are those of training, not of a fit; got a result of fit")
+    return config
 
 
 def require_limit(config: TrainConfig) -> LinearTasks:

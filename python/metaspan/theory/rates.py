@@ -49,9 +49,10 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
     TypeError
         If an argument is of the wrong kind, or the heads are a function.
     ValueError
-        If the method does not have exactly one inner step, if the heads are not centred, or if the
-        step sizes are so large that training does not converge to :math:`\alpha B^\top B = I`:
-        :math:`\beta \alpha L_{*}^2` must be below 1, and below 1/2 for exact methods.
+        If the method does not have exactly one inner step, if the heads are not centred, if the
+        features have a spectrum, or if the step sizes are so large that training does not converge
+        to :math:`\alpha B^\top B = I`: :math:`\beta \alpha L_{*}^2` must be below 1, and below 1/2
+        for exact methods.
 
     See Also
     --------
@@ -164,9 +165,9 @@ def fixed_point(
     TypeError
         If an argument is of the wrong kind, or the heads are a function.
     ValueError
-        If the method is not first-order ANIL with one inner step, if its alpha is 0, if the heads
-        are not centred or do not span all k dimensions, or if `m_in` is finite and the features are
-        not Gaussian.
+        If the method is not first-order ANIL with one inner step, if it does not move B or its
+        alpha is 0, if the heads are not centred or do not span all k dimensions, if the features
+        have a spectrum, or if `m_in` is finite and they are not Gaussian.
 
     References
     ----------
@@ -180,7 +181,11 @@ def fixed_point(
     array([[1.14285714, 0.        ],
            [0.        , 1.14285714]])
     """
-    alpha, _ = _require_fo_anil(method, steps)
+    alpha, beta = _require_fo_anil(method, steps)
+    if beta == 0.0:
+        raise ValueError(
+            f"method must move B, with beta > 0, for (23) to have a limit; got {method}"
+        )
     if alpha < 1e-300:  # 1 / alpha would overflow
         raise ValueError(f"alpha must be positive for (23) to have a limit; got {alpha:g}")
     if _require_centred(tasks, "(23)").mu == 0.0:
@@ -231,8 +236,8 @@ def fading(
     ------
     TypeError, ValueError
         If an argument is of the wrong kind, if the method is not first-order ANIL with one inner
-        step, if the heads are not centred, if a round is negative, or if `m_in` is finite and the
-        features are not Gaussian.
+        step, if the heads are not centred, if a round is negative, if the features have a spectrum,
+        or if `m_in` is finite and they are not Gaussian.
 
     References
     ----------
@@ -336,9 +341,16 @@ def error_floor(d: int, k: int, n: int, m_out: int) -> float:
 
 
 def _require_centred(tasks: LinearTasks, equation: str) -> Diversity:
-    """Return the diversity of the tasks' heads; raise ValueError unless the heads are centred."""
+    """Return the diversity of the heads; raise ValueError unless they and the features are plain.
+
+    The features must have the covariance I, and the heads the mean 0.
+    """
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks must be a LinearTasks; got {check.show(tasks)}")
+    if tasks.spectrum is not None:
+        raise ValueError(
+            f"tasks.spectrum must be None for {equation}, which is that of covariance I; got one"
+        )
     spread = diversity(tasks.heads, tasks.k)
     if spread.eta > CENTRED * spread.L:
         raise ValueError(

@@ -41,6 +41,20 @@ def test_memory_names_what_it_is_made_of():
     assert "pool" in ms.estimate(TASKS, "anil", pool=1000).bytes
 
 
+def test_the_blocks_of_an_outer_step_are_small_on_the_dual_route():
+    rng = np.random.default_rng(0)
+    data = ms.TaskBatch(rng.standard_normal((4, 3, 500)), rng.standard_normal((4, 3)))
+    plain, heavy = (
+        {
+            route: ms.estimate(data, ms.ANIL(step=step), width=2, route=route).bytes["B"]
+            for route in ("dual", "gram")
+        }
+        for step in (None, ms.OuterStep(momentum=0.5, average=True))
+    )
+    assert heavy["dual"] == plain["dual"]
+    assert heavy["gram"] >= plain["gram"] + 2 * 8 * 500 * 2
+
+
 def test_memory_does_not_know_d():
     assert ms.estimate(TASKS, "anil").memory_bytes == (
         ms.estimate(ms.LinearTasks(d=10**4, k=5), "anil").memory_bytes

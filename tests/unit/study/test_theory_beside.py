@@ -47,7 +47,7 @@ def samples(tmp_path_factory):
 def predicted(study, names, y):
     values, _ = predict_cells(names, measure_of(y), study.cells, study.spec.seeds)
     (found,) = values.values()
-    return found
+    return found.mean(axis=1)
 
 
 def means(study, y):
@@ -115,6 +115,23 @@ def test_plots_draw_the_predictions_of_their_cells(population, samples):
     assert "rounds (22)" in texts
     figure = samples.plot("n", "floor", predictions=["floor"], where={"d": 2000})
     assert "floor (59)" in figure.caption
+
+
+def test_the_limit_is_averaged_like_the_runs_of_a_point(tmp_path):
+    """On a log axis both are geometric means; a run has the start of the limit of its seed."""
+    base = dict(d=60, k=2, noise=0.5, m_in=10, m_out=10, rounds=60, stop=None, alpha=0.3, beta=0.3)
+    base |= dict(method="fo-anil")
+    study = ms.Study(tmp_path, base, dict(n=[50, 200]), 3, "dist")
+    study.run(progress=False)
+    values, _ = predict_cells("limit", measure_of("dist"), study.cells, study.spec.seeds)
+    (limits,) = values.values()
+    assert limits.shape == (2, 3)
+    assert limits.mean(axis=1)[1] > 1.05 * np.exp(np.log(limits).mean(axis=1))[1]
+    for log in (True, False):
+        figure = study.plot("n", "dist", predictions="limit", log="y" if log else "")
+        grey = [line for line in figure.axes[0].get_lines() if line.get_color() == "#595959"]
+        expected = np.exp(np.log(limits).mean(axis=1)) if log else limits.mean(axis=1)
+        np.testing.assert_allclose(grey[0].get_ydata(), expected)
 
 
 def test_predictions_that_do_not_exist_are_named(population, samples):

@@ -53,6 +53,10 @@ def test_least_squares_with_known_heads_attains_the_bound(rng):
 
 
 def test_bad_input_of_the_bound():
+    with pytest.raises(
+        ValueError, match=r"tasks.spectrum must be None for \(64\), which is that of"
+    ):
+        theory.cramer_rao(ms.LinearTasks(d=9, k=2, spectrum=2.0), 100, 10)
     tasks = ms.LinearTasks(d=9, k=2)
     for call, kind, message in (
         (lambda: theory.cramer_rao(tasks, 5, 2), ValueError, "m must be at least 3; got 2"),

@@ -300,18 +300,53 @@ def test_the_boundary_is_found_although_a_search_at_it_does_not_end(monkeypatch)
     """The middle of the first interval, 1.25 times a stable step size, may be the boundary."""
     tasks, method, counts = setting_of("exact")
     expected = theory.largest_beta(tasks, method, **counts)
-    solve, failed = floors.Setting.solve, []
+    find, failed = floors.Setting._find, []
 
     def fail_once(setting, near=None):
         share = setting.method.beta / expected
         if not failed and 0.9 < share < 1.1:
             failed.append(share)
             raise theory.FloorNotFoundError("the search did not end")
-        return solve(setting, near)
+        return find(setting, near)
 
-    monkeypatch.setattr(floors.Setting, "solve", fail_once)
+    monkeypatch.setattr(floors.Setting, "_find", fail_once)
     assert theory.largest_beta(tasks, method, **counts) == pytest.approx(expected, rel=2e-5)
     assert failed
+
+
+def test_a_fixed_point_with_a_small_basin_is_found_up_to_the_boundary():
+    """The flow from afar does not lead to it; the recursion settles there if it starts near it."""
+    tasks = ms.LinearTasks(d=47658, k=1, noise=1.0, heads=ms.GaussianHeads(cov=[0.56]))
+    counts = dict(n=100, m_in=27, m_out=11)
+
+    def at(beta):
+        return ms.ANIL(alpha=0.5, beta=beta, first_order=True)
+
+    largest = theory.largest_beta(tasks, at(0.1), **counts)
+    # The values of dist are those of a recursion whose step size was raised little by little.
+    for share, dist in ((0.9, 0.62499), (0.96, 0.66595), (0.99, 0.68686), (0.999, 0.69318)):
+        assert float(theory.floor(tasks, at(share * largest), **counts)) == pytest.approx(
+            dist, abs=2e-5
+        )
+    assert theory.stable(tasks, at(0.999 * largest), **counts)
+    assert not theory.stable(tasks, at(1.01 * largest), **counts)
+    frozen = ms.ANIL(alpha=0.5, first_order=True, outer="body")
+    tasks = ms.LinearTasks(d=200_002, k=2, noise=2.0, heads=ms.GaussianHeads(cov=[1.5, 0.9]))
+    counts = dict(n=1, m_in=14, m_out=1000)
+    largest = theory.largest_beta(tasks, frozen, **counts)
+    for share, dist in ((0.95, 0.9717), (0.96, 0.9768), (0.98, 0.9862)):
+        near = dataclasses.replace(frozen, beta=share * largest)
+        assert float(theory.floor(tasks, near, **counts)) == pytest.approx(dist, abs=5e-4)
+
+
+@pytest.mark.parametrize("n", [1, 100])
+def test_infinite_outer_sets_have_the_same_boundary_in_every_dimension(n):
+    """First-order methods then have no noise off the span, however many directions there are."""
+    found = [
+        theory.largest_beta(ms.LinearTasks(d=d, k=3, noise=0.3), "fo-anil", alpha=0.1, n=n, m_in=10)
+        for d in (10**3, 10**9, 10**10)
+    ]
+    np.testing.assert_allclose(found, 0.97079, rtol=1e-4)
 
 
 def test_a_search_that_does_not_end_says_so(monkeypatch):

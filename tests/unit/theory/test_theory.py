@@ -232,8 +232,9 @@ def test_decay_far_before_its_point_is_finite():
     np.testing.assert_allclose(line[1:], [1e-3, 1e-3 / math.e])
 
 
-def call(heads=None, method="fo-anil", **steps):
-    tasks = ms.LinearTasks(d=9, k=2, heads=ms.GaussianHeads() if heads is None else heads)
+def call(heads=None, method="fo-anil", spectrum=None, **steps):
+    heads = ms.GaussianHeads() if heads is None else heads
+    tasks = ms.LinearTasks(d=9, k=2, heads=heads, spectrum=spectrum)
     return [
         lambda: theory.rate(tasks, method, **steps),
         lambda: theory.plateau(tasks, method, **steps),
@@ -250,6 +251,7 @@ def call(heads=None, method="fo-anil", **steps):
         ({"method": "fo-anil", "inner_steps": 2}, ValueError, "inner_steps = 1"),
         ({"heads": ms.GaussianHeads(mean=[0.0, 2.0])}, ValueError, "centred"),
         ({"heads": [[1.0, 0.0], [0.0, 1.0]]}, ValueError, "their mean has length 0.707"),
+        ({"spectrum": np.linspace(0.5, 1.5, 9)}, ValueError, "that of covariance I; got one"),
         ({"heads": lambda g, n, k: g.normal(size=(n, k))}, TypeError, "moments of a function"),
         ({"heads": NamedFunction("module.f")}, TypeError, "moments of a function"),
     ],
@@ -267,6 +269,7 @@ def test_what_an_equation_does_not_cover_is_refused(which, given, kind, fragment
         (lambda t: theory.fixed_point(t, "fo-maml", 5), ValueError, "must be ANIL"),
         (lambda t: theory.fixed_point(t, "fo-anil", 0), ValueError, "m_in must be at least 1"),
         (lambda t: theory.fixed_point(t, "fo-anil", 5, alpha=0), ValueError, "alpha must be"),
+        (lambda t: theory.fixed_point(t, "fo-anil", beta=0), ValueError, "method must move B"),
         (lambda t: theory.fading(t, "fo-anil", 5, [-1]), ValueError, "rounds must be >= 0"),
         (lambda t: theory.error_scale(10, 2, 0, 5), ValueError, "n must be at least 1; got 0"),
         (lambda t: theory.second_moment([[1.0]], 2), ValueError, "shape (n, 2)"),

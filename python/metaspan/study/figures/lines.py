@@ -3,6 +3,7 @@ r"""Draws lines: means of a measure over seeds against a varied name, with fitte
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,7 +99,8 @@ def lines(
         with the intervals of the laws as bands. Needs ``fit=True``.
     predictions : str, sequence of str, or mapping of str to str
         Columns of the table with a prediction of `y` for each row. Their means are drawn as thin
-        grey lines. The lines are labelled by the names of the columns, or by the keys of a mapping
+        grey lines, geometric means where the y axis is logarithmic and all values of a column are
+        positive. The lines are labelled by the names of the columns, or by the keys of a mapping
         whose values are names of columns.
 
     Returns
@@ -136,10 +138,15 @@ def lines(
     labelled = _read_predictions(predictions)
     if log_y != points.log:
         points = make_points(table, x, y, hue=hue, col=col, band=band, log=log_y)
-    predicted = {
-        label: make_points(table, x, of, hue=hue, col=col, band=None, log=False, roles=ROLES).mean
-        for label, of in labelled.items()
-    }
+
+    def average(of: str) -> F64:
+        average_of = partial(make_points, table, x, of, hue=hue, col=col, band=None, roles=ROLES)
+        plain = average_of(log=False)
+        known = plain.y[np.isfinite(plain.y)]
+        is_positive = bool(known.size and known.min() > 0)
+        return average_of(log=True).mean if log_y and is_positive else plain.mean
+
+    predicted = {label: average(of) for label, of in labelled.items()}
     figure, axes = make_axes(len(points.col.values))
     colors = _choose_colors(points.hue)
     for ax in axes if log_y else ():

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..._support import check, signals
 from ..._support.types import F64
@@ -72,20 +73,19 @@ def _floor(measure: Measure, config: TrainConfig) -> float:
     return require_floor(floor_of(config))
 
 
-def _limit(measure: Measure, config: TrainConfig) -> float:
-    """Measure the deterministic limit (55) of the run; average over its trials."""
+def _limit(measure: Measure, config: TrainConfig) -> list[float]:
+    """Measure the deterministic limit (55) of each trial of the run."""
     _require_measure("limit", measure, OF_LIMIT)
     if config.m_in is None and config.m_out is None:
         raise ValueError("the limit (55) is that of a run on samples; got m_in = m_out = None")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DivergenceWarning)
         result = run_limit(config, config.rounds, measure.records)
-    values = [measure(result.trial(trial)) for trial in config.trials]
-    return float(np.mean(values))
+    return [measure(result.trial(trial)) for trial in config.trials]
 
 
-# Each prediction, and the number of the equation from which it comes.
-PREDICTIONS: Mapping[str, tuple[Callable[[Measure, TrainConfig], float], str]] = {
+# Each prediction, for all trials or for each one, and the number of its equation.
+PREDICTIONS: Mapping[str, tuple[Callable[[Measure, TrainConfig], float | list[float]], str]] = {
     "rate": (_rate, "rate (22)"),
     "rounds": (_rounds, "rounds (22)"),
     "floor": (_floor, "floor (59)"),
@@ -112,15 +112,15 @@ def predict_cells(
     cells : sequence of Cell
         The cells.
     trials : sequence of int
-        Seeds of the study; the limit is averaged over the first four.
+        Seeds of the study; the limit is computed for the first four.
     required : bool
         Whether a prediction that is named must exist in a cell.
 
     Returns
     -------
-    dict of str to ndarray of shape (cells,)
-        For each prediction that exists in at least one cell, by its label, the predicted values;
-        NaN where it does not exist.
+    dict of str to ndarray of shape (cells, 1) or (cells, seeds)
+        For each prediction that exists in at least one cell, by its label, the predicted values,
+        for all seeds or for each of the first four; NaN where it does not exist.
     str
         If no prediction exists, the reason for it; otherwise empty.
 
@@ -139,17 +139,21 @@ def predict_cells(
     if measure is None or measure.is_users:
         reason = "the measure must be named for a prediction"
     for name in wanted if not reason else ():
-        values, reasons = np.full(len(cells), math.nan), list[str]()
-        for i, cell in enumerate(cells):
+        values, reasons = list[F64](), list[str]()
+        for cell in cells:
             try:
-                values[i] = _predict_cell(name, measure, cell, trials)
+                values.append(np.atleast_1d(_predict_cell(name, measure, cell, trials)))
             except Exception as error:
                 signals.reraise_signal(error)
                 if not isinstance(error, (ValueError, TypeError, ArithmeticError)):
                     raise
+                values.append(np.full(1, math.nan))
                 reasons.append(str(error))
-        if np.isfinite(values).any():
-            found[PREDICTIONS[name][1]] = values
+        if any(np.isfinite(of_cell).any() for of_cell in values):
+            columns = max(len(of_cell) for of_cell in values)
+            found[PREDICTIONS[name][1]] = np.array(
+                [np.broadcast_to(of_cell, columns) for of_cell in values]
+            )
         else:
             why = reasons[0] if reasons else "its value is not finite"
             if required and EVERYTHING not in names:
@@ -174,7 +178,7 @@ def add_predictions(
     table : pandas.DataFrame
         Table of a study with the column `CELL`.
     names, measure, trials : object
-        As for `predict_cells`.
+        As for `predict_cells`. A row of a further seed has no prediction of the limit.
     cells : sequence of Cell
         The cells that the column `CELL` numbers; only those that occur in it are computed.
 
@@ -189,10 +193,24 @@ def add_predictions(
     """
     present, place = np.unique(np.asarray(table[CELL]), return_inverse=True)
     found, reason = predict_cells(names, measure, [cells[i] for i in present], trials)
-    return table.assign(**{label: by[place] for label, by in found.items()}), tuple(found), reason
+    trial = np.asarray(table["seed"]) - trials[0]
+    columns = {label: _of_rows(values, place, trial) for label, values in found.items()}
+    return table.assign(**columns), tuple(found), reason
 
 
-def _predict_cell(name: str, measure: Any, cell: Cell, trials: Sequence[int]) -> float:
+def _of_rows(values: F64, place: NDArray[np.int64], trial: NDArray[np.int64]) -> F64:
+    """Return the predictions (rows,) for the cell and the trial of each row."""
+    count = values.shape[1]
+    if count == 1:
+        trial = np.zeros_like(trial)
+    known = trial < count
+    of_rows: F64 = np.where(known, values[place, np.where(known, trial, 0)], math.nan)
+    return of_rows
+
+
+def _predict_cell(
+    name: str, measure: Any, cell: Cell, trials: Sequence[int]
+) -> float | list[float]:
     """Compute one prediction in one cell; raise ValueError if it does not exist there."""
     some = range(trials[0], trials[0] + 1)
     while some.stop in trials and len(some) < MOST_TRIALS:

@@ -94,7 +94,7 @@ def _predict(
         found, _ = predict_cells(IN_CLOSED_FORM, measure, of, spec.seeds, required=False)
         place = np.searchsorted(present, np.asarray(table[CELL]))
         columns = {label: f"{label} of {measure.name}" for label in found}
-        table = table.assign(**{columns[label]: by[place] for label, by in found.items()})
+        table = table.assign(**{columns[label]: by[place, 0] for label, by in found.items()})
         predictions[measure.name] = columns
     return table, predictions
 
