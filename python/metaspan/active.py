@@ -3,6 +3,7 @@ r"""Chooses how many samples of each source task to take in order to learn one t
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from .estimators.estimator import Estimator, Unrecorded
 from .estimators.names import algorithm_of, resolve_estimator
 from .estimators.on_arrays import ArraySamples
 from .estimators.solvers import least_squares_heads
-from .runs.outcome import NotConvergedWarning
+from .runs.outcome import Interrupted, NotConvergedWarning
 from .solved_methods import AltGDmin
 from .tasks.batch import TaskBatch, require_whole
 from .tasks.linear import MAX_COUNT, LinearTasks
@@ -149,6 +150,8 @@ def active(
         if the estimator cannot run on the samples.
     MemoryError
         If samples of a law do not fit into memory.
+    Interrupted
+        On Ctrl-C after the first epoch; its attribute `result` holds the finished epochs.
 
     Warns
     -----
@@ -188,26 +191,26 @@ def active(
     goal = _open_target(target, source, m_target, width)
     algorithm = algorithm_of(resolve_estimator(estimator, {}))
     taken, shares = np.zeros(source.n, np.int64), np.ones(source.n)
-    allocation, relevance, risk = [], [], []
-    for epoch in range(epochs):
-        count = budget * (epoch + 1) // epochs - budget * epoch // epochs
-        allocation.append(apportion(shares, count, source.room - taken, taken))
-        taken = taken + allocation[-1]
-        B, heads = _fit(algorithm, source.take(taken), width, (seed, epoch), workers)
-        head = goal.solve(B)
-        relevance.append(relevance_of(heads, head, strategy))
-        risk.append(goal.risk(B @ head))
-        if strategy != "uniform":
-            shares = shares_of(relevance[-1], strategy)
-    return Active(
-        allocation=np.stack(allocation),
-        relevance=np.stack(relevance),
-        risk=np.array(risk),
-        B=B,
-        heads=heads,
-        target_head=head,
-        strategy=strategy,
-    )
+    finished: list[_Epoch] = []
+    try:
+        for epoch in range(epochs):
+            count = budget * (epoch + 1) // epochs - budget * epoch // epochs
+            allocation = apportion(shares, count, source.room - taken, taken)
+            taken = taken + allocation
+            B, heads = _fit(algorithm, source.take(taken), width, (seed, epoch), workers)
+            head = goal.solve(B)
+            relevance = relevance_of(heads, head, strategy)
+            finished.append(_Epoch(allocation, relevance, goal.risk(B @ head), B, heads, head))
+            if strategy != "uniform":
+                shares = shares_of(relevance, strategy)
+    except KeyboardInterrupt:
+        if not finished:
+            raise
+        raise Interrupted(
+            f"active was interrupted in epoch {len(finished)}; .result holds the epochs before it",
+            _result_of(finished, strategy),
+        ) from None
+    return _result_of(finished, strategy)
 
 
 def relevance_of(heads: F64, target_head: F64, strategy: str) -> F64:
@@ -269,6 +272,31 @@ def apportion(shares: F64, count: int, room: I64, taken: I64) -> I64:
         whole[order] += 1
         out[free] += np.minimum(whole, (room - out)[free])
     return out
+
+
+class _Epoch(NamedTuple):
+    """What an epoch took and found; `Active` describes the arrays."""
+
+    allocation: I64
+    relevance: F64
+    risk: float
+    B: F64
+    heads: F64
+    target_head: F64
+
+
+def _result_of(epochs: Sequence[_Epoch], strategy: str) -> Active:
+    """Return the result after one epoch or more."""
+    last = epochs[-1]
+    return Active(
+        allocation=np.stack([epoch.allocation for epoch in epochs]),
+        relevance=np.stack([epoch.relevance for epoch in epochs]),
+        risk=np.array([epoch.risk for epoch in epochs]),
+        B=last.B,
+        heads=last.heads,
+        target_head=last.target_head,
+        strategy=strategy,
+    )
 
 
 class _Fit(NamedTuple):

@@ -302,3 +302,30 @@ def test_bad_input_raises_one_sentence(case):
     call, kind, words = BAD[case]
     with pytest.raises(kind, match=words):
         call()
+
+
+def test_an_interruption_keeps_the_finished_epochs(monkeypatch):
+    whole = ms.active(SMALL, HEAD, **CALL)
+    two = ms.active(SMALL, HEAD, **{**CALL, "budget": 100, "epochs": 2})
+    take, calls = module._Law.take, []
+
+    def interrupted(source, counts):
+        calls.append(counts)
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+        return take(source, counts)
+
+    monkeypatch.setattr(module._Law, "take", interrupted)
+    stop = 3
+    with pytest.raises(ms.Interrupted, match=r"interrupted in epoch 2; \.result holds") as caught:
+        ms.active(SMALL, HEAD, **CALL)
+    kept = caught.value.result
+    for name in ("allocation", "relevance", "risk"):
+        np.testing.assert_array_equal(getattr(kept, name), getattr(whole, name)[:2])
+    np.testing.assert_array_equal(kept.B, two.B)
+    np.testing.assert_array_equal(kept.target_head, two.target_head)
+    calls.clear()
+    stop = 1
+    with pytest.raises(KeyboardInterrupt) as first:
+        ms.active(SMALL, HEAD, **CALL)
+    assert not isinstance(first.value, ms.Interrupted)

@@ -160,7 +160,7 @@ def on_data(config: TrainConfig, ranks: int = 1) -> Estimate:
     # is in memory at a time.
     at_once = 1 if drawn_data else trials
     sizes, B = work.sizes, _bytes_of_B(config, work)
-    # B of every trial in Python with the blocks of its outer step, which are small on the dual route.
+    # B of every trial in Python, with the blocks of its outer step, small on the dual route.
     blocks = 1 if route == "dual" else block_count(config.method)
     parts = {
         "B": (trials * blocks + at_once * cost["copies_of_B"]) * B,  # also the copies in the core

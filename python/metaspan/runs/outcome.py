@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .result import Result
@@ -93,9 +93,9 @@ class LocalStepsWarning(UserWarning):
 
 
 class _WithResult(BaseException):
-    """An exception with a message and the `result` of a run."""
+    """An exception with a message and the `result` of a call."""
 
-    def __init__(self, message: str, result: Result) -> None:
+    def __init__(self, message: str, result: Any) -> None:
         super().__init__(message, result)
         self.result = result
 
@@ -112,7 +112,7 @@ class NotConverged(_WithResult, RuntimeError):
 
 
 class Interrupted(_WithResult, KeyboardInterrupt):
-    """Raised when Ctrl-C ends a run or a fit; `result` holds the finished rounds."""
+    """Raised when Ctrl-C ends a run, a fit or `active`; `result` holds what is finished."""
 
 
 def report_failures(finished: Result, unit: str) -> None:

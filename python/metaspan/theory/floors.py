@@ -36,8 +36,7 @@ CERTAIN, FOLLOWED = 0.75, 2e-3
 EPS = float(np.finfo(np.float64).eps)
 LEAST = 1e-24  # squared tangent below which a floor counts as 0
 EXTREME = 1e50  # step sizes from 1 / EXTREME to EXTREME are covered
-# Multiples of the guess, and of the step size at which a run without noise ends to be stable, at
-# which the search for a boundary ends.
+# Multiples of a guess, and of the boundary of runs without noise, at which a search ends.
 SMALLEST, LARGEST = 1e-30, 1e6
 
 
@@ -524,15 +523,15 @@ class Setting:
             near = state or near
             return state is not None
 
-        largest = 1.0 / (core_method(self.method).alpha * self.signal)
-        guess = largest / (1.0 + (self.tasks.k + 2) * self.d_over_n * self.inverses)
+        noiseless = 1.0 / (core_method(self.method).alpha * self.signal)
+        guess = noiseless / (1.0 + (self.tasks.k + 2) * self.d_over_n * self.inverses)
         low, high, shrink = 0.1 * guess, math.inf, 0.25
         while not attracts(low):
             low, high, shrink = shrink * low, low, shrink**1.5
             if low < SMALLEST * guess:
                 return 0.0
         while high == math.inf:
-            if low > LARGEST * largest:
+            if low > LARGEST * noiseless:
                 return math.inf
             if attracts(2.0 * low):
                 low *= 2.0
