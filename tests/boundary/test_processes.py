@@ -101,23 +101,30 @@ def test_two_python_threads_get_the_bits_of_one():
 
 
 def test_other_python_threads_run_during_a_round():
-    """One call into the compiled core, of 16 rounds at least: a clock ticks beside it."""
-    ticks, over = [], threading.Event()
+    """One call into the compiled core, of 16 rounds at least: a clock ticks beside it.
 
-    def clock():
-        while not over.wait(0.002):
-            ticks.append(time.perf_counter())
+    On a busy machine the clock may stand still for a third of a call, but not in all calls.
+    """
 
-    beside = threading.Thread(target=clock)
-    beside.start()
-    began = time.perf_counter()
-    ms.train(ms.LinearTasks(d=9, k=5), "maml", rounds=1, n=300_000, stop=None, threads=1)
-    ended = time.perf_counter()
-    over.set()
-    beside.join()
-    third = (ended - began) / 3
-    for start in (began, began + third, began + 2 * third):
-        assert any(start < tick < start + third for tick in ticks)
+    def ticks_throughout():
+        ticks, over = [], threading.Event()
+
+        def clock():
+            while not over.wait(0.002):
+                ticks.append(time.perf_counter())
+
+        beside = threading.Thread(target=clock)
+        beside.start()
+        began = time.perf_counter()
+        ms.train(ms.LinearTasks(d=9, k=5), "maml", rounds=1, n=300_000, stop=None, threads=1)
+        ended = time.perf_counter()
+        over.set()
+        beside.join()
+        third = (ended - began) / 3
+        starts = (began, began + third, began + 2 * third)
+        return all(any(start < tick < start + third for tick in ticks) for start in starts)
+
+    assert any(ticks_throughout() for _ in range(10))
 
 
 def test_runs_in_other_threads_are_not_interrupted_for_good():
