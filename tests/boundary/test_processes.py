@@ -103,7 +103,7 @@ def test_two_python_threads_get_the_bits_of_one():
 def test_other_python_threads_run_during_a_round():
     """One call into the compiled core, of 16 rounds at least: a clock ticks beside it.
 
-    On a busy machine the clock may stand still for a third of a call, but not in all calls.
+    On a busy machine the clock may miss a third of a call, but not of every call.
     """
 
     def ticks_throughout():
