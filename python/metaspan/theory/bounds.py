@@ -11,6 +11,7 @@ from .._support import check
 from .._support.types import F64
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from ..tasks.moments import second_moment
+from .rates import require_no_spectrum
 
 
 def cramer_rao(
@@ -58,10 +59,7 @@ def cramer_rao(
     """
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks must be a LinearTasks; got {check.show(tasks)}")
-    if tasks.spectrum is not None:
-        raise ValueError(
-            "tasks.spectrum must be None for (64), which is that of covariance I; got one"
-        )
+    require_no_spectrum(tasks, "(64)")
     least = 1 if check.flag("known_heads", known_heads) else tasks.k + 1
     m = check.integer("m", m, least, MAX_COUNT)
     counts = check.reals("n", n)

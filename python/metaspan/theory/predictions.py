@@ -297,9 +297,13 @@ def limit_of(result: Result) -> tuple[TrainConfig, LinearTasks]:
 
 def _run_of(result: Result) -> TrainConfig:
     """Return the configuration of a run; raise ValueError for a fit, which nothing predicts."""
-    config = config_of(result)
+    return require_training(config_of(result))
+
+
+def require_training(config: TrainConfig | FitConfig) -> TrainConfig:
+    """Return the configuration of a run; raise ValueError for that of a fit."""
     if isinstance(config, FitConfig):
-        raise ValueError("predictions are those of training, not of a fit; got a result of fit")
+        raise ValueError("predictions are those of training, not of a fit")
     return config
 
 

@@ -340,6 +340,14 @@ def error_floor(d: int, k: int, n: int, m_out: int) -> float:
     return error_scale(d, k, n, m_out)
 
 
+def require_no_spectrum(tasks: LinearTasks, equation: str) -> None:
+    """Raise ValueError unless the covariance of the features is I, as an equation assumes."""
+    if tasks.spectrum is not None:
+        raise ValueError(
+            f"tasks.spectrum must be None for {equation}, which is that of covariance I; got one"
+        )
+
+
 def _require_centred(tasks: LinearTasks, equation: str) -> Diversity:
     """Return the diversity of the heads; raise ValueError unless they and the features are plain.
 
@@ -347,10 +355,7 @@ def _require_centred(tasks: LinearTasks, equation: str) -> Diversity:
     """
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks must be a LinearTasks; got {check.show(tasks)}")
-    if tasks.spectrum is not None:
-        raise ValueError(
-            f"tasks.spectrum must be None for {equation}, which is that of covariance I; got one"
-        )
+    require_no_spectrum(tasks, equation)
     spread = diversity(tasks.heads, tasks.k)
     if spread.eta > CENTRED * spread.L:
         raise ValueError(

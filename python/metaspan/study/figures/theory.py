@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from ..._support import check, signals
 from ..._support.types import F64
 from ...config.config import TrainConfig
-from ...config.fit_config import FitConfig
 from ...config.options import CoordinateStart, FittedStart, Init, ZeroStart, column_length
 from ...methods import core_method
 from ...runs.outcome import DivergenceWarning
 from ...theory.named import EVERYTHING, check_names, require_floor
-from ...theory.predictions import floor_of, rate_of, run_limit
+from ...theory.predictions import floor_of, rate_of, require_training, run_limit
 from ...theory.rates import plateau
 from ..design.cells import Cell, configure_cell
 from ..design.measures import Measure
@@ -203,7 +202,7 @@ def _of_rows(values: F64, place: NDArray[np.int64], trial: NDArray[np.int64]) ->
     count = values.shape[1]
     if count == 1:
         trial = np.zeros_like(trial)
-    known = trial < count
+    known = (trial >= 0) & (trial < count)
     of_rows: F64 = np.where(known, values[place, np.where(known, trial, 0)], math.nan)
     return of_rows
 
@@ -216,9 +215,7 @@ def _predict_cell(
     while some.stop in trials and len(some) < MOST_TRIALS:
         some = range(some.start, some.stop + 1)
     config = configure_cell(cell.arguments, trials=some, record=measure.records or ("dist",))
-    if isinstance(config, FitConfig):
-        raise ValueError("predictions are those of training, not of a fit")
-    return PREDICTIONS[name][0](measure, replace(config, device="cpu"))
+    return PREDICTIONS[name][0](measure, replace(require_training(config), device="cpu"))
 
 
 def _require_measure(name: str, measure: Measure, kinds: tuple[str, ...]) -> None:
