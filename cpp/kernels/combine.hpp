@@ -53,10 +53,28 @@ inline void add_rows(const Run<Scalar>* runs, std::ptrdiff_t count, std::ptrdiff
   }
 }
 
-/// Computes out += C^T X for `strip` columns of C, 1 <= strip <= Columns, and for those of
-/// `columns` columns of X, beginning at `first`, that fill whole registers. If `fetch` is true, the
-/// next columns of X are prefetched; after the last columns, the first columns of the next rows are
-/// prefetched. With `upcoming`, as many numbers are prefetched from there as are read.
+/// Computes out += C^T X for `rest` columns of X, which begin at column `first` and do not fill a
+/// register, and for `Columns` columns of C.
+template <int Columns, class Scalar>
+inline void add_rows_of_rest(const Run<Scalar>* runs, std::ptrdiff_t count, std::ptrdiff_t first,
+                             std::ptrdiff_t rest, const double* C, std::ptrdiff_t c_stride,
+                             double* out, std::ptrdiff_t out_stride) {
+  Lane sum[Columns];
+  for (int j = 0; j < Columns; ++j) sum[j] = load_first(rest, out + j * out_stride);
+  for (const Run<Scalar>* run = runs; run < runs + count; ++run) {
+    const Scalar* row = run->X + first;
+    for (std::ptrdiff_t r = 0; r < run->count; ++r, row += run->stride, C += c_stride) {
+      const Lane x = load_first(rest, row);
+      for (int j = 0; j < Columns; ++j) sum[j] += broadcast(C[j]) * x;
+    }
+  }
+  for (int j = 0; j < Columns; ++j) store_first(rest, out + j * out_stride, sum[j]);
+}
+
+/// Computes out += C^T X for `strip` columns of C, 1 <= strip <= Columns, and for `columns` columns
+/// of X, beginning at `first`. If `fetch` is true, the next columns of X are prefetched; after the
+/// last columns, the first columns of the next rows are prefetched. With `upcoming`, as many
+/// numbers are prefetched from there as fill whole registers here.
 template <int Columns, class Scalar>
 inline void add_strip_of_factors(std::ptrdiff_t strip, const Run<Scalar>* runs,
                                  std::ptrdiff_t count, std::ptrdiff_t rows, std::ptrdiff_t first,
@@ -80,6 +98,10 @@ inline void add_strip_of_factors(std::ptrdiff_t strip, const Run<Scalar>* runs,
   for (; c + kLane <= columns; c += kLane) {
     add_rows<Columns, 1>(runs, count, first + c, C, c_stride, 0,
                          static_cast<const Scalar*>(nullptr), out + c, out_stride);
+  }
+  if (c < columns) {
+    add_rows_of_rest<Columns>(runs, count, first + c, columns - c, C, c_stride, out + c,
+                              out_stride);
   }
 }
 
@@ -117,18 +139,6 @@ inline void sweep_combine_matrix(const Run<Scalar>* runs, std::ptrdiff_t count,
       detail::add_strip_of_factors<detail::kMostFactors>(end - first, runs, count, rows, c, width,
                                                          C + first, k, once, soon,
                                                          out + first * out_stride + c, out_stride);
-    }
-    for (std::ptrdiff_t last = c + width / kLane * kLane; last < c + width; ++last) {
-      for (std::ptrdiff_t j = 0; j < k; ++j) {
-        double sum = out[j * out_stride + last];
-        const double* factor = C + j;
-        for (const Run<Scalar>* run = runs; run < runs + count; ++run) {
-          for (std::ptrdiff_t r = 0; r < run->count; ++r, factor += k) {
-            sum += *factor * static_cast<double>(run->X[r * run->stride + last]);
-          }
-        }
-        out[j * out_stride + last] = sum;
-      }
     }
   }
 }

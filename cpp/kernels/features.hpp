@@ -97,10 +97,7 @@ inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t
   }
   if (c < columns) {
     for (int r = 0; r < Rows; ++r) {
-      Lane x{};
-      for (std::ptrdiff_t i = c; i < columns; ++i) {
-        x[i - c] = static_cast<double>(X[r * stride + i]);
-      }
+      const Lane x = load_first(columns - c, X + r * stride + c);
       for (int j = 0; j < Columns; ++j) sum[r][j] += x * load(tile + c * Columns + j * kLane);
     }
   }
@@ -193,21 +190,6 @@ template <int Most, class Body>
 inline void with_constant(std::ptrdiff_t count, Body&& body) {
   if (count == Most) return body(Constant<Most>{});
   if constexpr (Most > 1) with_constant<Most - 1>(count, body);
-}
-
-/// Adds the elements of each of `count` registers in order. A square of registers is transposed, so
-/// that kLane sums are computed together; their bits are those of sum_of().
-inline void add_elements(std::ptrdiff_t count, const double* registers, double* out) {
-  std::ptrdiff_t i = 0;
-  for (; i + kLane <= count; i += kLane) {
-    Lane square[kLane];
-    for (int r = 0; r < kLane; ++r) square[r] = load(registers + (i + r) * kLane);
-    transpose_square(square);
-    Lane sum{};
-    for (int r = 0; r < kLane; ++r) sum += square[r];
-    store(out + i, sum);
-  }
-  for (; i < count; ++i) out[i] = sum_of(load(registers + i * kLane));
 }
 
 }  // namespace detail

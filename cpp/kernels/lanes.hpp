@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -63,5 +64,73 @@ inline LaneBits multiply_low_words(LaneBits a, LaneBits b) {
   return (a & 0xFFFFFFFF) * (b & 0xFFFFFFFF);
 #endif
 }
+
+namespace detail {
+
+/// Exchanges blocks of `Step` elements between two registers: the blocks of b at even places with
+/// the blocks of a at odd places.
+template <std::size_t Step, std::size_t... I>
+inline void exchange_blocks(Lane& a, Lane& b, std::index_sequence<I...>) {
+  const Lane low = __builtin_shufflevector(a, b, ((I & Step) != 0 ? I - Step + kLane : I)...);
+  const Lane high = __builtin_shufflevector(a, b, ((I & Step) != 0 ? I + kLane : I + Step)...);
+  a = low;
+  b = high;
+}
+
+/// Transposes a square of registers in place: the two off-diagonal quarters of the square are
+/// swapped, and then each quarter is transposed in the same way, down to single elements.
+template <std::size_t Step = kLane / 2>
+inline void transpose_square(Lane (&rows)[kLane]) {
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < kLane; ++r) {
+    if ((r & Step) != 0) continue;
+    exchange_blocks<Step>(rows[r], rows[r + Step], std::make_index_sequence<kLane>{});
+  }
+  if constexpr (Step > 1) transpose_square<Step / 2>(rows);
+}
+
+/// Returns the sum of the elements of a register, added in order.
+inline double sum_of(Lane v) {
+  double sum = 0;
+  for (int lane = 0; lane < kLane; ++lane) sum += v[lane];
+  return sum;
+}
+
+/// Adds the elements of each of `Count` registers in order. A square of registers is transposed, so
+/// that kLane sums are computed together; their bits are those of sum_of(). The loops are unrolled
+/// by pragmas, since GCC otherwise keeps the registers in memory.
+template <int Count>
+inline void add_elements(const Lane* registers, double* out) {
+  if constexpr (Count == 1) {
+    out[0] = sum_of(registers[0]);
+  } else {
+    constexpr int kNow = Count < kLane ? Count : kLane;
+    Lane square[kLane], sum{};
+#pragma GCC unroll 8
+    for (int r = 0; r < kLane; ++r) square[r] = r < kNow ? registers[r] : Lane{};
+    transpose_square(square);
+#pragma GCC unroll 8
+    for (int r = 0; r < kLane; ++r) sum += square[r];
+    if constexpr (kNow == kLane) {
+      store(out, sum);
+    } else {
+      for (int r = 0; r < kNow; ++r) out[r] = sum[r];
+    }
+    if constexpr (Count > kLane) add_elements<Count - kLane>(registers + kLane, out + kLane);
+  }
+}
+
+/// The same for `count` registers in memory.
+inline void add_elements(std::ptrdiff_t count, const double* registers, double* out) {
+  std::ptrdiff_t i = 0;
+  for (; i + kLane <= count; i += kLane) {
+    Lane square[kLane];
+    for (int r = 0; r < kLane; ++r) square[r] = load(registers + (i + r) * kLane);
+    add_elements<kLane>(square, out + i);
+  }
+  for (; i < count; ++i) out[i] = sum_of(load(registers + i * kLane));
+}
+
+}  // namespace detail
 
 }  // namespace metaspan::kernels

@@ -3,8 +3,6 @@
 // different tasks. The functions are serial, take pointers and shapes, and allocate no memory.
 #pragma once
 
-#include <utility>
-
 #include "lanes.hpp"
 #include "panel_columns.hpp"
 
@@ -93,31 +91,6 @@ inline void product(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t co
       return;
   }
 }
-
-namespace detail {
-
-/// Exchanges blocks of `Step` elements between two registers: the blocks of b at even places with
-/// the blocks of a at odd places.
-template <std::size_t Step, std::size_t... I>
-inline void exchange_blocks(Lane& a, Lane& b, std::index_sequence<I...>) {
-  const Lane low = __builtin_shufflevector(a, b, ((I & Step) != 0 ? I - Step + kLane : I)...);
-  const Lane high = __builtin_shufflevector(a, b, ((I & Step) != 0 ? I + kLane : I + Step)...);
-  a = low;
-  b = high;
-}
-
-/// Transposes a square of registers in place: the two off-diagonal quarters of the square are
-/// swapped, and then each quarter is transposed in the same way, down to single elements.
-template <std::size_t Step = kLane / 2>
-inline void transpose_square(Lane (&rows)[kLane]) {
-  for (std::size_t r = 0; r < kLane; ++r) {
-    if ((r & Step) != 0) continue;
-    exchange_blocks<Step>(rows[r], rows[r + Step], std::make_index_sequence<kLane>{});
-  }
-  if constexpr (Step > 1) transpose_square<Step / 2>(rows);
-}
-
-}  // namespace detail
 
 /// Computes out = A^T for a panel A. In out, every task has a contiguous row of `padded` elements,
 /// with zeros at the end. Squares of registers are transposed by shuffles, which takes a quarter of

@@ -6,7 +6,9 @@
 #include "sweep.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "check.hpp"
@@ -110,10 +112,65 @@ void test_rows_in_runs_have_the_bits_of_rows_side_by_side() {
   }
 }
 
+/// Compares X u, X^T a and X^T b with plain loops, for rows with NaN behind their last columns, and
+/// checks that X^T a has the same bits if the rows are added one at a time.
+template <class Scalar>
+void compare_with_loops(std::ptrdiff_t rows, std::ptrdiff_t columns) {
+  constexpr std::ptrdiff_t kGap = 8;  // as many as the largest register has
+  const std::ptrdiff_t stride = columns + kGap;
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  std::vector<Scalar> X(static_cast<std::size_t>(rows * stride), static_cast<Scalar>(kNan));
+  const std::vector<Scalar> values = numbers<Scalar>(rows * columns);
+  std::vector<double> u(static_cast<std::size_t>(stride), kNan), v = u, one_by_one = u, sum_b = u;
+  const std::vector<double> a = numbers<double>(2 * rows), filled = numbers<double>(columns);
+  const double* b = a.data() + rows;
+  std::copy(filled.begin(), filled.end(), u.begin());
+  std::fill_n(one_by_one.begin(), columns, 0.0);
+  std::vector<double> r(static_cast<std::size_t>(rows)), plain_r = r;
+  std::vector<double> plain_v(static_cast<std::size_t>(columns)), plain_b = plain_v;
+  for (std::ptrdiff_t i = 0; i < rows; ++i) {
+    std::copy_n(values.data() + i * columns, columns, X.data() + i * stride);
+    for (std::ptrdiff_t c = 0; c < columns; ++c) {
+      const auto x = static_cast<double>(values[static_cast<std::size_t>(i * columns + c)]);
+      const auto at = static_cast<std::size_t>(c);
+      plain_r[static_cast<std::size_t>(i)] += x * u[at];
+      plain_v[at] += x * a[static_cast<std::size_t>(i)];
+      plain_b[at] += x * b[i];
+    }
+    kernels::sweep_combine<true>(1, columns, X.data() + i * stride, stride, a.data() + i,
+                                 one_by_one.data());
+  }
+  const auto close = [](const std::vector<double>& some, const std::vector<double>& all) {
+    bool equal = true;
+    for (std::size_t i = 0; i < all.size(); ++i) equal &= std::abs(some[i] - all[i]) <= 1e-13;
+    for (std::size_t i = all.size(); i < some.size(); ++i) equal &= std::isnan(some[i]);
+    return equal;
+  };
+  kernels::sweep_times(rows, columns, X.data(), stride, u.data(), r.data());
+  check(close(r, plain_r), "X u is that of a plain loop");
+  kernels::sweep_combine<false>(rows, columns, X.data(), stride, a.data(), v.data());
+  check(close(v, plain_v), "X^T a is that of a plain loop, and nothing behind it is written");
+  check(same_bits(v, one_by_one), "X^T a has the same bits if the rows are added one at a time");
+  std::fill(v.begin(), v.end(), kNan);
+  kernels::sweep_combine_two(rows, columns, X.data(), stride, a.data(), b, v.data(), sum_b.data());
+  check(same_bits(v, one_by_one), "X^T a has the same bits beside X^T b");
+  check(close(sum_b, plain_b), "X^T b is that of a plain loop, and nothing behind it is written");
+}
+
+void test_columns_that_do_not_fill_a_register() {
+  for (std::ptrdiff_t columns = 1; columns <= 40; ++columns) {
+    for (const std::ptrdiff_t rows : {1, 2, 3, 4, 7, 8, 13, 24}) {
+      compare_with_loops<double>(rows, columns);
+      compare_with_loops<float>(rows, columns);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace metaspan
 
 int main() {
+  metaspan::test_columns_that_do_not_fill_a_register();
   metaspan::test_rows_together_have_the_bits_of_rows_apart();
   metaspan::test_rows_in_runs_have_the_bits_of_rows_side_by_side();
   return metaspan::test::failures;
