@@ -231,7 +231,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
             tasks_.truth,
             sharing.shares,
             cancel,
-            method_.blocks()};
+            method_.blocks(),
+            static_cast<double>(tasks_.size()) * task_bytes_ > kKeptBytes};
   }
 
   /// The memory of a group of threads: the algebra of a panel, the vectors of the panel and, if

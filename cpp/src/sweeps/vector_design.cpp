@@ -29,6 +29,22 @@ std::vector<Index> find_bands(const Samples<XScalar>& set, Index d, int threads)
   return edges_at_equal_ranks(std::move(sampled), threads, d);
 }
 
+/// Returns the rows of the set that a panel passes over after `sets[t]`, or null if prefetching
+/// them does not pay. It pays if the data come from memory and the sets are small, since the rows
+/// of a small set are too short for the processor to recognise that they are read one after the
+/// other. One thread must pass over the sets in order, and the rows must be contiguous.
+template <class XScalar>
+const XScalar* upcoming_rows(const typename VectorDesign<XScalar>::Round& round,
+                             const typename VectorDesign<XScalar>::Panel& panel,
+                             const Samples<XScalar>* const* sets, Index t) {
+  if (!round.from_memory || round.threads > 1) return nullptr;
+  const Samples<XScalar>* next = sets == panel.inner ? panel.outer[0] : nullptr;
+  if (t + 1 < panel.tasks) next = sets[t + 1];
+  if (next == nullptr || !next->template has<DenseRows<XScalar>>()) return nullptr;
+  const auto& [X, stride] = next->dense();
+  return stride == round.d && next->bytes(round.d) <= kNearestBytes ? X : nullptr;
+}
+
 }  // namespace
 
 /// Allocates the memory that a panel needs, for one thread or for the threads that share the panel.
@@ -186,7 +202,9 @@ void VectorDesign<XScalar>::times_piece(const Pass& task, const Rows& rows, Inde
                                          task.u + first, part);
     }
   }
-  kernels::sweep_times(rows.m, columns, rows.X + first, rows.stride, task.u + first, part);
+  const bool whole = rows.m == task.set->m && columns == round_.d;
+  kernels::sweep_times(rows.m, columns, rows.X + first, rows.stride, task.u + first, part,
+                       whole ? task.upcoming : nullptr);
 }
 
 /// Computes v = X^T r of the first rows of a set, or v += X^T r of later rows, for one piece of v.
@@ -422,11 +440,13 @@ void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index mos
   const bool start = !less_truth && is_start(V, terms);
   if (!start) directions(V, terms, less_truth);
   const Index d = round_.d, stride = static_cast<Index>(scratch_.residuals_.size()) / width;
+  const bool first = start || sets == panel_.outer;  // the first pass over these sets
   each_task([&](Index t, int threads) {
     pass({sets[t], t, sets == panel_.inner || *panel_.outer[t] == *panel_.inner[t], with_y,
           start ? round_.B_w : scratch_.U_.get() + t * d,
           slot == kNoSlot ? nullptr : vector(slot, t), parts_of(t),
-          scratch_.residuals_.data() + t * stride, scaled_of(slot, t), threads, block_of(slot)});
+          scratch_.residuals_.data() + t * stride, scaled_of(slot, t), threads, block_of(slot),
+          with_y && first ? upcoming_rows<XScalar>(round_, panel_, sets, t) : nullptr});
   });
   interleave(sets, most_m, r);
   if (slot != kNoSlot) pull_features(slot);

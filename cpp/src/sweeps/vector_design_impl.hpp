@@ -24,6 +24,7 @@ struct VectorDesign<XScalar>::Pass {
   double* r;                // (m,) out
   double* scaled;           // (m,) scratch
   int threads, block = -1;  // threads that share the pieces; block of rows in X^T r, -1 for all
+  const XScalar* upcoming = nullptr;  // rows that the next pass reads, see upcoming_rows()
 };
 
 /// Some rows of a set: their address, and their radii if the rows are still to be multiplied by

@@ -44,7 +44,8 @@ class VectorDesign {
     const Truth* truth;  // for generated rows; otherwise null
     int threads;         // threads that share a panel
     Cancel* cancel;
-    int blocks;  // Method::blocks()
+    int blocks;        // Method::blocks()
+    bool from_memory;  // no cache holds the data of all tasks until the next round
   };
 
   /// The tasks of a panel, and the memory of the terms v c^T of grad_B: the vectors v of length d
@@ -78,8 +79,7 @@ class VectorDesign {
     // The last axis of parts_ has max(m, k) elements, or as many as a block of Z if that is more.
     std::vector<double> parts_;         // (tasks, pieces, elements)  sums of the pieces
     std::vector<double> residuals_;     // (tasks, m)  r
-    std::vector<double> scaled_;        // (slots + 1, tasks, m), or (tasks, m) without features:
-                                        // r scaled for X^T r
+    std::vector<double> scaled_;        // ([slots + 1, with features,] tasks, m)  r for X^T r
     std::vector<double> Z_;             // (tasks, m_in, k)  X B of the inner sets
     std::vector<double> minus_truth_;   // (tasks, m_in)  -X theta of generated inner sets
     std::vector<double> inner_radii_;   // (tasks, m_in)  of generated inner sets
