@@ -23,6 +23,7 @@ PARTS = {
     "population-memory": Part("bench_population", "memory", 2),
     "limit": Part("bench_limit", "run", 1),
     "arrays-small": Part("bench_arrays", "small", 2),
+    "arrays-many": Part("bench_arrays", "many", 2),
     "arrays-middle": Part("bench_arrays", "middle", 2),
     "arrays-wide": Part("bench_arrays", "wide", 2),
     "arrays-large": Part("bench_arrays", "large", 2),

@@ -48,6 +48,7 @@ from bench.workloads import (
 METHODS = ("fo-anil", "anil", "fo-maml", "maml")
 SWEEPS = ("gram", "vector")
 SMALL = Size(100, 5, 50, 25, 25)
+MANY = Size(100, 5, 2_000, 25, 25)
 MIDDLE = Size(1_000, 10, 100, 100, 100)
 WIDE = Size(10_000, 10, 100, 50, 50)
 LARGE = Size(100_000, 10, 20, 50, 50)
@@ -64,6 +65,11 @@ Runs = tuple[list[Laps], Timing]
 def small(options: Options) -> list[Figure]:
     """Time rounds on data that stay in the cache from round to round."""
     return _rounds(SMALL, options)
+
+
+def many(options: Options) -> list[Figure]:
+    """Time rounds on many small tasks, whose data do not fit the cache together."""
+    return [] if options.quick else _rounds(MANY, options)
 
 
 def middle(options: Options) -> list[Figure]:
@@ -226,10 +232,11 @@ def _dual_runs(inputs: Problem, method: str, options: Options) -> Runs | None:
     """Run the dual route; if its Gram matrix is large, make only the run whose end is checked."""
     wanted = {
         SMALL: METHODS,
+        MANY: (),
         MIDDLE: LEAST_AND_MOST[:1],
         WIDE: LEAST_AND_MOST[:1],
     }.get(inputs.size, LEAST_AND_MOST)
-    if method not in wanted and not options.full:
+    if method not in wanted and (inputs.size == MANY or not options.full):  # too many samples
         return None
     check = partial(assert_dual, inputs, method, CHECKED)
     if inputs.size in (MIDDLE, WIDE):
