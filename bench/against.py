@@ -76,7 +76,12 @@ def draw(records: list[Record], path: Path) -> bool:
         ax.margins(x=0.15)
         ax.set_title(_title(size), math_fontfamily="stix", fontsize=9, **text)
     axes[0].set_ylabel("time of a round, metaspan = 1", **text)
-    axes[-1].legend(frameon=False, prop={"family": ms.plots.FONT, "size": 9})
+    figure.legend(
+        *axes[-1].get_legend_handles_labels(),
+        loc="outside right center",
+        frameon=False,
+        prop={"family": ms.plots.FONT, "size": 9},
+    )
     figure.savefig(path, dpi=200)
     return True
 

@@ -14,7 +14,7 @@ COLORS = {  # colours of Okabe and Ito
     "dual route, setup": "#009E73",
     "dual route, round": "#CC79A7",
 }
-MARKERS = "osD^"
+MARKERS = "osD^v"
 FILLED = {"fo-anil": "none", "maml": "full"}
 SPAN = (0.12, 4_000)  # flops per byte
 POINT = re.compile(r"(?P<method>[a-z-]+), \(d, k, n, m_in, m_out\) = \((?P<size>[^)]*)\)")
