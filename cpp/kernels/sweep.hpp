@@ -101,6 +101,9 @@ constexpr int kRows = 8;                      // rows of X at a time, with one r
 constexpr std::ptrdiff_t kAheadBytes = 1024;  // a row is prefetched this far ahead of its reads
 constexpr std::ptrdiff_t kChunk = 8192;  // columns at a time in transposed sweeps: their sums stay
                                          // in a cache
+/// Numbers in a cache line, which a prefetch reads whole.
+template <class Scalar>
+constexpr auto kInLine = static_cast<std::ptrdiff_t>(64 / sizeof(Scalar));
 
 /// Computes out = X u for `Rows` rows together, so that each register of u is loaded once for all
 /// rows. Each row has `Chains` registers of partial sums, to which products are added in turns. A
@@ -113,7 +116,6 @@ constexpr std::ptrdiff_t kChunk = 8192;  // columns at a time in transposed swee
 template <int Rows, int Chains, class Scalar>
 inline void times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                        const double* u, double* out, const Scalar* upcoming = nullptr) {
-  constexpr auto kInLine = static_cast<int>(64 / sizeof(Scalar));
   Lane sums[Rows][Chains];
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) {
@@ -129,7 +131,7 @@ inline void times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t s
       }
     }
     if (upcoming == nullptr) continue;
-    for (int i = 0; i < Rows * Chains * kLane; i += kInLine) {
+    for (std::ptrdiff_t i = 0; i < Rows * Chains * kLane; i += kInLine<Scalar>) {
       __builtin_prefetch(upcoming + i, 0, 2);
     }
     upcoming += Rows * Chains * kLane;
@@ -198,7 +200,6 @@ template <bool Add, class Scalar>
 inline void combine_and_times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                                    const double* a, double* out_a, const Scalar* Y, const double* u,
                                    double* out_u) {
-  constexpr auto kInLine = static_cast<std::ptrdiff_t>(64 / sizeof(Scalar));
   Lane factor[kRows], sums[kRows];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -207,7 +208,7 @@ inline void combine_and_times_rows(std::ptrdiff_t columns, const Scalar* X, std:
   }
   std::ptrdiff_t c = 0;
   for (; c + kLane <= columns; c += kLane) {
-    if (c % kInLine == 0) {
+    if (c % kInLine<Scalar> == 0) {
       for (int r = 0; r < kRows; ++r) {
         __builtin_prefetch(reinterpret_cast<const char*>(Y + r * stride + c) + kAheadBytes, 0, 2);
       }

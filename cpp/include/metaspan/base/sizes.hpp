@@ -70,8 +70,8 @@ constexpr Index kNearestBytes = 1 << 16;
 constexpr Index kNearBytes = 1 << 19;
 constexpr Index kFarBytes = 13 << 19;
 
-// Limits in bytes. The estimates assume that data up to these limits are still in a cache when a
-// sweep reads the data again.
+// Limits in bytes. Data up to these limits are taken to be still in a cache when a sweep reads the
+// data again: by the estimates, and by the vector route, which otherwise prefetches small sets.
 constexpr double kKeptBytes = 1 << 24;        // data of all tasks, until the next round
 constexpr double kTaskBytes = 12 << 20;       // data of one task: a thread's share of the L3 cache
 constexpr double kTwoVectorsBytes = 1 << 23;  // u and X^T r, which sparse entries read at random
