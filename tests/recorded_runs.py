@@ -4,7 +4,7 @@
 combination of instruction-set level, compiler and C library; `invariance/test_recorded_bits.py`
 compares them. `python tests/recorded_runs.py` records the hashes of the present build again. After
 a change that is meant to change bits, record the hashes again, and list the change in the
-changelog.
+changelog. A hash is null until a processor of its level has recorded it.
 """
 
 import hashlib

@@ -89,6 +89,13 @@ Stream radii_of(Stream features) {
   return features == Stream::features_in ? Stream::radii_in : Stream::radii_out;
 }
 
+/// Returns the roots of eigenvalues that are powers, for features first, first + 1, ..., (count,).
+Array power_roots_of(double a, Index first, Index count) {
+  Array out(count);
+  power_roots(a, first, count, out.mutable_data());
+  return out;
+}
+
 /// Draws features, (n, m, d).
 py::array features(const FeatureLaw& law, const std::optional<Array>& roots, std::uint64_t seed,
                    std::uint64_t trial, std::uint64_t round, std::uint32_t stream, Index n, Index m,
@@ -147,6 +154,7 @@ void bind_random(py::module_& module) {
   module.def("normals", &normals, py::arg("seed"), py::arg("trial"), py::arg("round"),
              py::arg("stream"), py::arg("n"), py::arg("m"), py::arg("d"), py::arg("dtype"),
              py::arg("threads"), py::arg("first_task") = 0, py::arg("first_column") = 0);
+  module.def("power_roots", &power_roots_of, py::arg("a"), py::arg("first"), py::arg("count"));
   module.def("features", &features, py::arg("law"), py::arg("roots"), py::arg("seed"),
              py::arg("trial"), py::arg("round"), py::arg("stream"), py::arg("n"), py::arg("m"),
              py::arg("d"), py::arg("dtype"), py::arg("threads"));

@@ -260,6 +260,9 @@ def pooled_features(
 def chi_square(dof: float, seed: int, trial: int, count: int) -> F64:
     """Draw (count,) chi-squares with dof > 0 degrees of freedom."""
 
+def power_roots(a: float, first: int, count: int) -> F64:
+    """Return the roots (count,) of the eigenvalues j^-a, for j = first + 1, ..., first + count."""
+
 def panel_draws(
     seed: int,
     trial: int,

@@ -11,6 +11,12 @@ using Kind = FeatureLaw::Kind;
 
 constexpr Index kSome = 2048;  // numbers of a row at a time
 
+void power_roots(double a, Index first, Index count, double* out) {
+  for (Index i = 0; i < count; ++i) {
+    out[i] = std::pow(static_cast<double>(first + i + 1), -0.5 * a);
+  }
+}
+
 /// Returns the radius s of an elliptical row x = s g, (19), scaled so that the covariance of x is
 /// I. With s = sqrt(d) / |g|, x is on the sphere of radius sqrt(d). With s = sqrt((dof - 2) /
 /// chi^2_dof), x has Student's t distribution, whose covariance is finite only for dof > 2.

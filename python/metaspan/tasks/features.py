@@ -99,8 +99,8 @@ def roots(eigenvalues: float | F64 | None, d: int) -> F64 | None:
 
 def power_roots(a: float, first: int, end: int) -> F64:
     """Return ``j**(-a / 2)`` of the features `first` to `end` - 1, whose j is one more."""
-    memory.require(f"the spectrum of {end - first} features", 2 * 8 * (end - first))
-    return np.arange(first + 1.0, end + 1.0) ** (-0.5 * a)
+    memory.require(f"the spectrum of {end - first} features", 8 * (end - first))
+    return core.power_roots(a, first, end - first)
 
 
 def core_law(features: Features) -> FeatureLaw:

@@ -14,6 +14,10 @@ double radius_of(const FeatureLaw& law, double d,
                  double squares,  // |row|^2 over all d columns
                  Sequence& draws);
 
+/// Computes j^(-a / 2), the roots of the eigenvalues j^-a of a covariance, for j = first + 1, first
+/// + 2, .... The C library computes the powers, since NumPy's depend on the model of the processor.
+void power_roots(double a, Index first, Index count, double* out);  // (count,) out
+
 /// A generator of rows outside the core, such as a Python function of the user. The core requests
 /// rows in blocks, each of which starts at a row number that is a multiple of kBlock.
 class RowSource {
