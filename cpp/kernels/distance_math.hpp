@@ -23,14 +23,17 @@ METASPAN_HD constexpr std::ptrdiff_t distance_scratch(std::ptrdiff_t k, std::ptr
   return k * (k + e) + 3 * k * k;
 }
 
-/// Operations on a T. Comparisons return masks, in which all bits of an element are set if the
-/// comparison holds for this element. distance.cpp adds the operations on registers.
+/// Operations on a T, which read() and write() find in memory. Comparisons return masks, in which
+/// all bits of an element are set if the comparison holds for this element. distance.cpp adds the
+/// operations on registers.
 template <class T>
 struct Bits;
 
 template <>
 struct Bits<double> {
   using Mask = std::uint64_t;
+  METASPAN_HD static double read(const double* memory) { return *memory; }
+  METASPAN_HD static void write(double* memory, double x) { *memory = x; }
   METASPAN_HD static Mask of(double x) {
     Mask bits;
     std::memcpy(&bits, &x, sizeof bits);
@@ -53,14 +56,8 @@ class Numbers {
  public:
   using Value = T;
   METASPAN_HD explicit Numbers(double* memory) : memory_(memory) {}
-  METASPAN_HD T operator[](std::ptrdiff_t i) const {
-    T x;
-    std::memcpy(&x, memory_ + i * Step, sizeof x);
-    return x;
-  }
-  METASPAN_HD void set(std::ptrdiff_t i, T x) const {
-    std::memcpy(memory_ + i * Step, &x, sizeof x);
-  }
+  METASPAN_HD T operator[](std::ptrdiff_t i) const { return Bits<T>::read(memory_ + i * Step); }
+  METASPAN_HD void set(std::ptrdiff_t i, T x) const { Bits<T>::write(memory_ + i * Step, x); }
   METASPAN_HD Numbers from(std::ptrdiff_t i) const { return Numbers(memory_ + i * Step); }
 
  private:
@@ -109,8 +106,8 @@ METASPAN_HD inline void swap_if_larger(std::ptrdiff_t count, N a, N b) {
 /// Solves M^T X = R^T, so that X^T = R M^{-1}, by elimination with partial pivoting on the rows
 /// [M^T, R^T] (k, k + e). X overwrites the last e columns of these rows. If a pivot is zero, some
 /// numbers of X are not finite.
-template <class N, class T = typename N::Value>
-METASPAN_HD inline void solve_tangents(std::ptrdiff_t k, std::ptrdiff_t e, N rows) {
+template <class Size, class N, class T = typename N::Value>
+METASPAN_HD inline void solve_tangents(Size k, Size e, N rows) {
   const std::ptrdiff_t length = k + e;
   for (std::ptrdiff_t c = 0; c < k; ++c) {
     const N pivot = rows.from(c * length + c);
@@ -133,8 +130,8 @@ METASPAN_HD inline void solve_tangents(std::ptrdiff_t k, std::ptrdiff_t e, N row
 }
 
 /// Computes the sum over q < depth, in rising order, of a[q * step] * b[q * step].
-template <class N, class T = typename N::Value>
-METASPAN_HD inline T inner_product(std::ptrdiff_t depth, N a, N b, std::ptrdiff_t step) {
+template <class Size, class N, class T = typename N::Value>
+METASPAN_HD inline T inner_product(Size depth, N a, N b, std::ptrdiff_t step) {
   T sum = {};
   for (std::ptrdiff_t q = 0; q < depth; ++q) sum += a[q * step] * b[q * step];
   return sum;
@@ -142,9 +139,9 @@ METASPAN_HD inline T inner_product(std::ptrdiff_t depth, N a, N b, std::ptrdiff_
 
 /// Computes the symmetric matrix out (p, p) whose entry (i, j) is the inner product of the vectors
 /// i and j of A. Vector i begins at i * stride. Returns the trace of out.
-template <class N, class T = typename N::Value>
-METASPAN_HD inline T gram(std::ptrdiff_t p, std::ptrdiff_t depth, N A, std::ptrdiff_t stride,
-                          std::ptrdiff_t step, N out) {
+template <class Size, class N, class T = typename N::Value>
+METASPAN_HD inline T gram(Size p, Size depth, N A, std::ptrdiff_t stride, std::ptrdiff_t step,
+                          N out) {
   T trace = {};
   for (std::ptrdiff_t i = 0; i < p; ++i) {
     for (std::ptrdiff_t j = i; j < p; ++j) {
@@ -159,8 +156,8 @@ METASPAN_HD inline T gram(std::ptrdiff_t p, std::ptrdiff_t depth, N A, std::ptrd
 
 /// Computes the largest magnitude of an entry of G P - lambda P for symmetric (p, p) matrices G and
 /// P.
-template <class N, class T = typename N::Value>
-METASPAN_HD inline T residual(std::ptrdiff_t p, N G, N P, T lambda) {
+template <class Size, class N, class T = typename N::Value>
+METASPAN_HD inline T residual(Size p, N G, N P, T lambda) {
   T most = {};
   for (std::ptrdiff_t i = 0; i < p; ++i) {
     for (std::ptrdiff_t j = 0; j < p; ++j) {
@@ -179,8 +176,8 @@ METASPAN_HD inline T residual(std::ptrdiff_t p, N G, N P, T lambda) {
 /// of a state ends when one eigenvector has all the weight. The iteration of a state also ends if
 /// the test after every kSquaringsPerTest squarings finds that the eigenvalues of all remaining
 /// eigenvectors agree. After the end of its iteration, the P of a state does not change.
-template <class N, class T = typename N::Value>
-METASPAN_HD inline T largest_eigenvalue(std::ptrdiff_t p, N G, N P, N square, Mask<T> active) {
+template <class Size, class N, class T = typename N::Value>
+METASPAN_HD inline T largest_eigenvalue(Size p, N G, N P, N square, Mask<T> active) {
   for (std::ptrdiff_t i = 0; i < p * p; ++i) P.set(i, G[i]);
   for (int s = 1; s <= kMostSquarings && Bits<T>::any(active); ++s) {
     const T trace = gram(p, p, P, p, 1, square), inverse = 1.0 / trace;
@@ -189,7 +186,7 @@ METASPAN_HD inline T largest_eigenvalue(std::ptrdiff_t p, N G, N P, N square, Ma
     }
     active &= ~Bits<T>::larger(trace, T{} + kSettled);
     if (s % kSquaringsPerTest != 0) continue;
-    active &= Bits<T>::larger(residual<N>(p, G, P, inner_product(p * p, G, P, 1)), T{} + kResidual);
+    active &= Bits<T>::larger(residual(p, G, P, inner_product(p * p, G, P, 1)), T{} + kResidual);
   }
   return inner_product(p * p, G, P, 1);
 }
@@ -202,17 +199,15 @@ METASPAN_HD inline T largest_eigenvalue(std::ptrdiff_t p, N G, N P, N square, Ma
 /// The tangents of the angles are the singular values of X^T = R M^{-1}, (14). X is first divided
 /// by its largest number, so that tangents from 1e-300 to 1e300 keep their relative accuracy when X
 /// is multiplied by X^T. The smaller of X X^T and X^T X is then divided by its trace.
-template <class N, class T = typename N::Value>
-METASPAN_HD inline T distance(std::ptrdiff_t k, std::ptrdiff_t e, const double* Z,
-                              std::ptrdiff_t stride, N rows) {
+template <class Size, class N, class T = typename N::Value>
+METASPAN_HD inline T distance(Size k, Size e, const double* Z, std::ptrdiff_t stride, N rows) {
   using namespace angles;
-  const std::ptrdiff_t length = k + e, p = e < k ? e : k;
+  const std::ptrdiff_t length = k + e;
+  const Size p = e < k ? e : k;
   const N G = rows.from(k * length), P = G.from(k * k);
   for (std::ptrdiff_t i = 0; i < k; ++i) {
     for (std::ptrdiff_t j = 0; j < length; ++j) {
-      T x;
-      std::memcpy(&x, Z + (j * k + i) * stride, sizeof x);
-      rows.set(i * length + j, x);
+      rows.set(i * length + j, Bits<T>::read(Z + (j * k + i) * stride));
     }
   }
   solve_tangents(k, e, rows);

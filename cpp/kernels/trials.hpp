@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "lanes.hpp"
 
@@ -120,14 +121,17 @@ inline void raise_to_magnitudes(std::ptrdiff_t rows,
                                 const double* x,  // (rows, Width)
                                 double* most) {   // (Width,) in and out, at least 0
   constexpr std::int64_t kMagnitude = 0x7FFFFFFFFFFFFFFF;
-  std::int64_t largest[Width];
+  using SignedLane = std::int64_t __attribute__((vector_size(kLaneBytes)));
+  using Words = std::conditional_t<Width % kLane == 0, SignedLane, std::int64_t>;
+  constexpr int kWords = sizeof(Words) / sizeof(double), kRegisters = Width / kWords;
+  Words largest[kRegisters];
   std::memcpy(largest, most, sizeof largest);
   for (std::ptrdiff_t i = 0; i < rows; ++i) {
-    std::int64_t bits[Width];
-    std::memcpy(bits, x + i * Width, sizeof bits);
-    for (int t = 0; t < Width; ++t) {
-      bits[t] &= kMagnitude;
-      largest[t] = bits[t] > largest[t] ? bits[t] : largest[t];
+    for (int c = 0; c < kRegisters; ++c) {
+      Words bits;
+      std::memcpy(&bits, x + i * Width + c * kWords, sizeof bits);
+      bits &= kMagnitude;
+      largest[c] = bits > largest[c] ? bits : largest[c];
     }
   }
   std::memcpy(most, largest, sizeof largest);

@@ -21,7 +21,8 @@ Trial::Trial(std::unique_ptr<Engine> engine, Index round, const Method& method)
       round_(round),
       method_(method),
       meter_(engine_->measured_shape().k_star, engine_->measured_shape().e,
-             engine_->measured_shape().k) {}
+             engine_->measured_shape().k),
+      resolves_distance_(engine_->resolves_distance()) {}
 
 /// Runs rounds until `end` or until the trial ends. A row describes the state before its round, so
 /// the first row is the start. The gradient of the round is computed before the row is recorded,
@@ -99,21 +100,20 @@ Index Trial::row_columns(const Plan& plan) const {
 /// representation ask for coordinates, since on data at full size computing the coordinates takes a
 /// pass over B. The engine keeps the coordinates until its next step.
 void Trial::record(const Plan& plan, int threads, const double* dist) {
-  const std::size_t begin = row_values.size();
   row_rounds.push_back(round_);
-  row_values.resize(begin + static_cast<std::size_t>(row_columns(plan)));
-  double* out = row_values.data() + begin;
   for (const Record record : plan.records) {
     if (record == Record::dist && dist != nullptr) {
-      *out = *dist;
-    } else {
-      const Mat& Z = needs_state(record) ? engine_->coordinates(threads) : no_state_;
-      const Index k = engine_->shape().k;
-      const Vec& head = engine_->head();
-      if (head.size() > k) w_ = head.head(k);
-      meter_.measure(record, Z, head.size() > k ? w_ : head, step_size(), tasks_, out);
+      row_values.push_back(*dist);
+      continue;
     }
-    out += meter_.columns(record);
+    const std::size_t begin = row_values.size();
+    row_values.resize(begin + static_cast<std::size_t>(meter_.columns(record)));
+    const Mat& Z = needs_state(record) ? engine_->coordinates(threads) : no_state_;
+    const Index k = engine_->shape().k;
+    const Vec& head = engine_->head();
+    if (head.size() > k) w_ = head.head(k);
+    meter_.measure(record, Z, head.size() > k ? w_ : head, step_size(), tasks_,
+                   row_values.data() + begin);
   }
 }
 
@@ -126,19 +126,21 @@ double Trial::step_size() const {
 /// Applies the stop rules to the row just recorded. The distance is read from the row if `dist` is
 /// one of the records; otherwise it is measured if a rule needs it.
 TrialStatus Trial::judge(const Plan& plan, int threads, const double* known_dist) {
-  const auto recorded = std::find(plan.records.begin(), plan.records.end(), Record::dist);
   double dist = 1;
-  if (recorded != plan.records.end()) {
+  if (known_dist != nullptr) {
+    dist = *known_dist;
+  } else if (const auto recorded =
+                 std::find(plan.records.begin(), plan.records.end(), Record::dist);
+             recorded != plan.records.end()) {
     Index column = 0;
     for (auto before = plan.records.begin(); before != recorded; ++before) {
       column += meter_.columns(*before);
     }
     dist = (row_values.end() - row_columns(plan) + column)[0];
   } else if (plan.stop_dist > 0) {
-    dist = known_dist != nullptr ? *known_dist : meter_.dist(engine_->coordinates(threads));
+    dist = meter_.dist(engine_->coordinates(threads));
   }
-  const TrialStatus status =
-      judge_distance(dist, plan.stop_dist, engine_->resolves_distance(), was_apart_);
+  const TrialStatus status = judge_distance(dist, plan.stop_dist, resolves_distance_, was_apart_);
   if (status != TrialStatus::live) return status;
   was_apart_ = dist > 0;
   if (plan.stop_loss > 0 && tasks_.mean_loss(2) <= plan.stop_loss) {

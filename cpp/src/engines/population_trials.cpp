@@ -37,6 +37,7 @@ class PopulationTrials final : public TrialPanel {
         n_(n),
         half_variance_(noise * noise / 2),
         engines_(static_cast<std::size_t>(kWidth), nullptr),
+        sources_(static_cast<std::size_t>(kWidth), nullptr),
         Z_(panel(rows() * k())),
         w_(panel(k())),
         G_(panel(rows() * k())),
@@ -54,6 +55,7 @@ class PopulationTrials final : public TrialPanel {
   void load(Index column, Engine& engine) override {
     auto& loaded = static_cast<PopulationEngine&>(engine);
     engines_[static_cast<std::size_t>(column)] = &loaded;
+    sources_[static_cast<std::size_t>(column)] = &loaded.heads();
     put(loaded.coordinates(), column, Z_);
     put(loaded.head(), column, w_);
   }
@@ -76,19 +78,19 @@ class PopulationTrials final : public TrialPanel {
   /// one column requests them, since they change no other number.
   void gradient(const Round* rounds) override {
     HeadSource::TrialRound sources[kWidth];
-    bool losses = false;
+    bool losses = false, outputs = false;
     for (Index t = 0; t < kWidth; ++t) {
       if (rounds[t].outputs == nullptr) continue;
-      PopulationEngine& engine = *engines_[static_cast<std::size_t>(t)];
-      sources[t] = {&engine.heads(), rounds[t].number, rounds[t].heads};
+      sources[t] = {sources_[static_cast<std::size_t>(t)], rounds[t].number, rounds[t].heads};
       losses |= rounds[t].outputs->want_losses;
+      outputs |= rounds[t].outputs->wanted();
       make_room(n_, k(), shape_.k_star, *rounds[t].outputs);
     }
     HeadSource::panels_of_trials(sources, n_, heads_.data());
     std::fill(G_.begin(), G_.end(), 0.0);
     std::fill(g_w_.begin(), g_w_.end(), 0.0);
     for (Index first = 0; first < n_; first += panel_tasks(n_)) {
-      run_tasks(first, std::min(panel_tasks(n_), n_ - first), losses, rounds);
+      run_tasks(first, std::min(panel_tasks(n_), n_ - first), losses, outputs ? rounds : nullptr);
     }
     const double share = 1.0 / static_cast<double>(n_);
     for (Panel* sum : {&G_, &g_w_}) {
@@ -135,7 +137,8 @@ class PopulationTrials final : public TrialPanel {
 
   /// Runs the algebra on the tasks that Population has in one panel, and adds their terms in the
   /// order of Population: the first term of every task, then the second term of every task, and so
-  /// on. Every task has an algebra of its own, which holds its terms.
+  /// on. Every task has an algebra of its own, which holds its terms. `rounds` is null if no column
+  /// requests outputs.
   void run_tasks(Index first, Index tasks, bool losses, const Round* rounds) {
     const Index stride = HeadSource::rows_of_a_trial(shape_.k_star) * kWidth;
     for (Index i = 0; i < tasks; ++i) {
@@ -147,7 +150,7 @@ class PopulationTrials final : public TrialPanel {
       algebra.gradient(design, losses);
       const double* omega = algebra.grad_w();
       for (std::size_t j = 0; j < g_w_.size(); ++j) g_w_[j] += omega[j];
-      copy_outputs_of(first + i, algebra, heads, rounds);
+      if (rounds != nullptr) copy_outputs_of(first + i, algebra, heads, rounds);
     }
     kernels::add_trial_terms<kWidth>(rows(), k(), terms_.data(), tasks * method_.terms(),
                                      G_.data());
@@ -198,6 +201,7 @@ class PopulationTrials final : public TrialPanel {
   double half_variance_;
   std::vector<TaskAlgebra<Design>> algebras_;  // one for each task of a panel
   std::vector<PopulationEngine*> engines_;     // (width,)  null in an empty column
+  std::vector<HeadSource*> sources_;           // (width,)  of the heads of the engines
   Panel Z_;                                    // (D, k, width)  [M; R]
   Panel w_;                                    // (k, width)
   Panel G_, g_w_;                              // sums, then means, of the gradients

@@ -87,6 +87,7 @@ class Trial {
   TrialStatus status_ = TrialStatus::live;
   bool was_apart_ = false;
   Meter meter_;
+  bool resolves_distance_;  // of the engine; no round changes it
   TaskOutputs tasks_;
   const Mat no_state_;
   Vec w_;  // (k,)  without the parameters that follow it in the engine
