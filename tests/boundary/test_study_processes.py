@@ -171,7 +171,7 @@ def assert_kills_lose_nothing(tmp_path, undisturbed, kills, seed):
 
 
 def test_kills_at_random_lose_and_repeat_nothing(tmp_path, undisturbed):
-    assert_kills_lose_nothing(tmp_path, undisturbed, 100, seed=1)
+    assert_kills_lose_nothing(tmp_path, undisturbed, 50, seed=1)
 
 
 @pytest.mark.slow

@@ -38,6 +38,13 @@ def tree_of(path):
     return ast.parse(text_of(path), filename=path)
 
 
+@cache
+def modules_of_package():
+    paths = files_of(("python/metaspan/**/*.py",))
+    root = Path("python/metaspan")
+    return {".".join(Path(p).relative_to(root).with_suffix("").parts): p for p in paths}
+
+
 class House:
     """Reads the checkout; a path is given relative to its root, with forward slashes."""
 
@@ -69,9 +76,7 @@ class House:
 
     def python(self):
         """Modules of the package by name, such as `train` and `study.fits`."""
-        paths = self.files("python/metaspan/**/*.py")
-        root = Path("python/metaspan")
-        return {".".join(Path(p).relative_to(root).with_suffix("").parts): p for p in paths}
+        return dict(modules_of_package())
 
     def code(self, path):
         """Return C++ without comments and with empty string literals; line numbers are kept."""

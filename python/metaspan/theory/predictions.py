@@ -275,7 +275,7 @@ def fading_line(result: Result) -> Prediction:
     --------
     >>> import metaspan as ms
     >>> tasks = ms.LinearTasks(d=100, k=2, noise=0.1)
-    >>> r = ms.train(tasks, "fo-anil", alpha=0.5, beta=0.5, rounds=200, n=10**5, m_in=5, m_out=5,
+    >>> r = ms.train(tasks, "fo-anil", alpha=0.5, beta=0.5, rounds=100, n=10**4, m_in=5, m_out=5,
     ...              width=3, record="perp_norm")
     >>> ax = ms.plot(r, y="perp_norm", predictions={"(23)": fading_line(r)})
     """
