@@ -7,9 +7,6 @@
 namespace metaspan {
 namespace {
 
-/// Returns X + X^T.
-Mat twice_symmetric(const Mat& X) { return X + X.transpose(); }
-
 /// Returns (G + penalty I)^{-1}, or NaNs where that matrix is not positive definite.
 Mat invert_gram(const Mat& G, double penalty) {
   const Mat half = inverse_cholesky(G + penalty * Mat::Identity(G.rows(), G.rows()));

@@ -5,6 +5,9 @@
 
 namespace metaspan {
 
+/// Returns X + X^T.
+inline Mat twice_symmetric(const Mat& X) { return X + X.transpose(); }
+
 /// The state, the tasks and the samples of a round.
 struct LimitInputs {
   const Method& method;

@@ -8,9 +8,6 @@
 namespace metaspan {
 namespace {
 
-/// Returns X + X^T.
-Mat twice_symmetric(const Mat& X) { return X + X.transpose(); }
-
 /// The moments over samples and heads that enter S, E (F^T u) u, E (F^T u) u u^T, E (u^T G u) u and
 /// E (u^T G u) u u^T. Here u is the gradient of the inner loss in the head at (B, w).
 struct GradientMoments {

@@ -8,9 +8,6 @@
 namespace metaspan {
 namespace {
 
-/// Returns X + X^T.
-Mat twice_symmetric(const Mat& X) { return X + X.transpose(); }
-
 /// A square root of G = C^T C and its inverse. Eigenvalues at the level of rounding errors, which
 /// belong to columns of C that have faded, count as 0.
 struct GramRoots {
