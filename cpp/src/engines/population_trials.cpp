@@ -37,7 +37,6 @@ class PopulationTrials final : public TrialPanel {
         n_(n),
         half_variance_(noise * noise / 2),
         engines_(static_cast<std::size_t>(kWidth), nullptr),
-        sources_(static_cast<std::size_t>(kWidth), nullptr),
         Z_(panel(rows() * k())),
         w_(panel(k())),
         G_(panel(rows() * k())),
@@ -55,7 +54,6 @@ class PopulationTrials final : public TrialPanel {
   void load(Index column, Engine& engine) override {
     auto& loaded = static_cast<PopulationEngine&>(engine);
     engines_[static_cast<std::size_t>(column)] = &loaded;
-    sources_[static_cast<std::size_t>(column)] = &loaded.heads();
     put(loaded.coordinates(), column, Z_);
     put(loaded.head(), column, w_);
   }
@@ -81,7 +79,8 @@ class PopulationTrials final : public TrialPanel {
     bool losses = false, outputs = false;
     for (Index t = 0; t < kWidth; ++t) {
       if (rounds[t].outputs == nullptr) continue;
-      sources[t] = {sources_[static_cast<std::size_t>(t)], rounds[t].number, rounds[t].heads};
+      PopulationEngine& engine = *engines_[static_cast<std::size_t>(t)];
+      sources[t] = {&engine.heads(), rounds[t].number, rounds[t].heads};
       losses |= rounds[t].outputs->want_losses;
       outputs |= rounds[t].outputs->wanted();
       make_room(n_, k(), shape_.k_star, *rounds[t].outputs);
@@ -201,7 +200,6 @@ class PopulationTrials final : public TrialPanel {
   double half_variance_;
   std::vector<TaskAlgebra<Design>> algebras_;  // one for each task of a panel
   std::vector<PopulationEngine*> engines_;     // (width,)  null in an empty column
-  std::vector<HeadSource*> sources_;           // (width,)  of the heads of the engines
   Panel Z_;                                    // (D, k, width)  [M; R]
   Panel w_;                                    // (k, width)
   Panel G_, g_w_;                              // sums, then means, of the gradients
