@@ -23,15 +23,18 @@ const char* row_start(const py::array& x, Index row) {
   return at;
 }
 
-/// Whether all elements are finite. Pieces of rows are tested in parallel. If an element that is
-/// not finite is found, the remaining pieces are skipped.
+/// Whether all elements are finite. A contiguous array counts as one row, since short rows would
+/// cost more than their elements. Pieces of rows are tested in parallel. If an element that is not
+/// finite is found, the remaining pieces are skipped.
 bool all_finite(const py::array& x, int threads) {
   if (x.size() == 0) return true;
   return with_scalar(x, [&](auto scalar) {
     using Scalar = decltype(scalar);
     constexpr Index kPiece = 1 << 16;
-    const Index length = x.ndim() == 0 ? 1 : x.shape(x.ndim() - 1);
-    require(length <= 1 || x.strides(x.ndim() - 1) == sizeof(Scalar), "rows must be contiguous");
+    const bool contiguous = (x.flags() & py::array::c_style) != 0;
+    const Index length = contiguous ? x.size() : x.shape(x.ndim() - 1);
+    require(length <= 1 || contiguous || x.strides(x.ndim() - 1) == sizeof(Scalar),
+            "rows must be contiguous");
     const Index rows = x.size() / length, pieces = ceil_div(length, kPiece);
     const Index rows_per_item = std::max<Index>(1, kPiece / length);
     std::atomic<bool> finite{true};

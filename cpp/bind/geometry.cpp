@@ -67,7 +67,7 @@ double deviation(const Array& B, int threads, const MaybeShard& shard) {
   const ConstMat b = as_matrix(B);
   require_rows(shard, b.rows());
   const Unlocked unlocked;
-  const Mat off = inner_product(b, b, threads, shard.get()) - Mat::Identity(b.cols(), b.cols());
+  const Mat off = gram(b, threads, shard.get()) - Mat::Identity(b.cols(), b.cols());
   return off.size() == 0 ? 0.0 : off.cwiseAbs().maxCoeff<Eigen::PropagateNaN>();
 }
 

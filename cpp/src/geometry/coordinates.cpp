@@ -111,16 +111,30 @@ Mat sum_over_strips(const Shard& shard, Index p, Index width, int threads, Body&
   });
 }
 
+/// Copies a short row of `count` numbers by registers, the last of which may overlap the one before
+/// it. A call of memmove for every row would take longer than the copies.
+void copy_row(const double* from, Index count, double* to) {
+  if (count < kernels::kLane) {
+    std::copy_n(from, count, to);
+    return;
+  }
+  const Index last = count - kernels::kLane;
+  for (Index j = 0; j < last; j += kernels::kLane) {
+    kernels::store(to + j, kernels::load(from + j));
+  }
+  kernels::store(to + last, kernels::load(from + last));
+}
+
 /// Copies rows [first, first + rows) of A (d, q) into a strip, (rows, width).
 void load_strip(ConstMat A, Index first, Index rows, Index width, double* strip) {
   const double* from = A.row(first).data();
-  for (Index i = 0; i < rows; ++i) std::copy_n(from + i * A.cols(), A.cols(), strip + i * width);
+  for (Index i = 0; i < rows; ++i) copy_row(from + i * A.cols(), A.cols(), strip + i * width);
 }
 
 /// Copies a strip (rows, width) to rows [first, first + rows) of A (d, q).
 void store_strip(const double* strip, Index first, Index rows, Index width, Mat& A) {
   double* to = A.row(first).data();
-  for (Index i = 0; i < rows; ++i) std::copy_n(strip + i * width, A.cols(), to + i * A.cols());
+  for (Index i = 0; i < rows; ++i) copy_row(strip + i * width, A.cols(), to + i * A.cols());
 }
 
 /// Computes strip += A S or, without `Add`, strip = A S, for rows [first, first + rows) of A (d, q)
@@ -218,6 +232,16 @@ Mat inner_product(const ConstRows& A, const ConstRows& B, int threads, const Sha
                                A.middleRows(first, rows).transpose() * B.middleRows(first, rows);
                            std::copy_n(product.data(), product.size(), part);
                          });
+}
+
+Mat gram(ConstMat A, int threads, const Shard* shard) {
+  const Index q = A.cols(), width = round_up(q, kernels::kLane);
+  const Mat sum = sum_over_strips(rows_of(shard, A.rows()), q, width, threads,
+                                  [&](Index first, Index rows, double* strip, double* part) {
+                                    load_strip(A, first, rows, width, strip);
+                                    add_inner(A, first, rows, width, strip, part);
+                                  });
+  return sum.leftCols(q);
 }
 
 /// Adds the rows of a panel in order.

@@ -33,6 +33,10 @@ Mat inner_product(const ConstRows& A,  // (d, p)
                   const ConstRows& B,  // (d, q)
                   int threads, const Shard* shard = nullptr);
 
+/// Returns A^T A, (q, q). For few columns, inner_product() takes longer, and its last bits differ.
+Mat gram(ConstMat A,  // (d, q)
+         int threads, const Shard* shard = nullptr);
+
 /// Returns the sums over all rows of the products of elements of A and B, (q,).
 Vec column_products(const ConstRows& A,  // (d, q)
                     const ConstRows& B,  // (d, q)
