@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._load import core
-from ._support import check, signals
 from ._support import progress as meters
+from ._support import signals
 from ._support.blas import one_blas_thread
 from ._support.types import F64
 from .config.counts import DEFAULT_N
 from .config.fit_config import FitConfig
 from .config.options import DEFAULT_STOP, Stop
 from .engines.trials import Trials
-from .estimators.configure import configure_fit
+from .estimators.configure import configure_fit, width_until_chosen
 from .estimators.estimator import Estimate, Estimator, Unrecorded
 from .estimators.names import algorithm_of
 from .estimators.rank import choose_width
@@ -176,14 +176,12 @@ def fit(
     >>> r.heads.shape, bool(r.trace["dist"][-1] < 0.1)
     ((20, 2), True)
     """
-    if isinstance(width, str):
-        check.choice("width", width, ("cv",))
     config = configure_fit(
         tasks,
         estimator,
         n=n,
         m=m,
-        width=1 if isinstance(width, str) else width,
+        width=width_until_chosen(width),
         seed=seed,
         trials=trials,
         threads=threads,

@@ -104,6 +104,14 @@ def _check_counts(
     return number, check.integer("m", m, 1, MAX_COUNT)
 
 
+def width_until_chosen(width: int | str | None) -> int | None:
+    """Return the width of a configuration: 1 in place of "cv", until the samples choose another."""
+    if isinstance(width, str):
+        check.choice("width", width, ("cv",))
+        return 1
+    return width
+
+
 def resolve_width(width: int | None, tasks: LinearTasks | TaskBatch) -> int:
     """Check and return the number of columns of the representation."""
     if width is None:

@@ -2,14 +2,15 @@ r"""What each estimator costs: the work before and in an iteration, and the memo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..config.fit_config import FitConfig
 from . import alternating, altgdmin, burer_monteiro, solvers, subspace_pursuit, trace_norm
 from .names import algorithm_of
-from .pass_costs import FRESH, NO_WORK, SampleCosts, Work
+from .pass_costs import FRESH, NO_WORK, SampleCosts, Work, sample_costs
+from .rank import FOLDS
 from .reduced_rank import FORMED
 from .reference_lines import GRAM_NUMBERS
 from .ridge import PENALTIES
@@ -73,6 +74,76 @@ def fit_cost(config: FitConfig, costs: SampleCosts) -> FitCost:
         each=each + Work(0.0, PASS_SECONDS),
         numbers=max(cost.numbers, D * k + measured),
     )
+
+
+def choice_cost(config: FitConfig, widths: Sequence[int]) -> tuple[float, float]:
+    """Return the seconds and the numbers at the peak of the choice of a width by `choose_width`.
+
+    All iterations or passes that the call allows are counted, and all widths, though the samples
+    may determine fewer directions. The numbers come in addition to the samples.
+    """
+    algorithm = algorithm_of(config.method)
+    nested = getattr(algorithm, "nested", False)
+    seconds, peak, columns = 0.0, 0.0, 0  # columns of the representations of a fold so far
+    for width in widths[-1:] if nested else widths:
+        costs = _without_fold(sample_costs(replace(config, width=width)))
+        cost = COSTS[algorithm.name](algorithm, costs)
+        if config.rounds is not None and algorithm.iterates:
+            cost = replace(cost, most=config.rounds)
+        each = cost.each.seconds + PASS_SECONDS
+        seconds += FOLDS * (cost.setup.seconds + FIT_SECONDS + cost.most * each)
+        peak = max(peak, cost.numbers + columns * costs.dim)
+        columns += width
+    total = widths[-1] * (widths[-1] + 1) // 2  # columns of the bases of all widths
+    of_samples = sample_costs(replace(config, width=widths[-1]))
+    work, numbers = _held_out(algorithm, of_samples, widths, total)
+    opening = of_samples.opening().seconds
+    return opening + seconds + work.seconds, max(peak, numbers + columns * of_samples.dim)
+
+
+def _without_fold(costs: SampleCosts) -> SampleCosts:
+    """Return the costs of the samples of all folds but one.
+
+    Where rows are made or in law, a product reads the rows of the tasks that are left out too.
+    """
+    share = 1 - 1 / FOLDS
+    reads_all = costs.in_law or costs.is_made
+    return replace(
+        costs,
+        n=max(1, round(share * costs.n)),
+        N=max(1, round(share * costs.N)),
+        entries=costs.entries if reads_all else share * costs.entries,
+    )
+
+
+def _held_out(
+    algorithm: Any, costs: SampleCosts, widths: Sequence[int], total: int
+) -> tuple[Work, float]:
+    """Return the work of the errors on the held-out tasks of all folds, and the memory for a fold.
+
+    The bases of all widths have `total` columns.
+    """
+    n, N, D = float(costs.n), float(costs.N), float(costs.dim)
+    passes = FOLDS if costs.in_law or costs.is_made else 1
+    work, numbers = costs.one_product(total).times(passes), 2.0 * D * total
+    for width in widths:
+        work = work + costs.orthonormal(width).times(FOLDS)
+        if not algorithm.uses_averages:
+            errors, memory = _loo_errors(costs, width)
+            work = work + errors
+            numbers = max(numbers, 2 * D * total + (N * total + memory) / FOLDS)
+    if algorithm.uses_averages:
+        numbers += 2 * n * total
+    return work, numbers
+
+
+def _loo_errors(costs: SampleCosts, width: int) -> tuple[Work, float]:
+    """Return the work and the memory of leave-one-out errors of ridge heads of all tasks."""
+    n, N = float(costs.n), float(costs.N)
+    work = costs.dense(20 * N * width * width + 6 * N * width * PENALTIES, 0)
+    work = work + costs.dense(0, FRESH * 8 * 8 * N * PENALTIES)
+    work = work + Work(0.0, DECOMPOSED_SECONDS * n)
+    return work, 4 * N * width + (4 * N + 3 * n * width) * PENALTIES
 
 
 def _search(costs: SampleCosts, most: int = solvers.PASSES) -> FitCost:
@@ -310,10 +381,8 @@ def _oracle(algorithm: Any, costs: SampleCosts) -> FitCost:
     work = costs.one_product(k) + costs.dense(2 * N * k * (k + 4), 0)
     numbers = D * k + _head_numbers(costs)
     if algorithm.ridge == "loo":
-        work = work + costs.dense(20 * N * k * k + 6 * N * k * PENALTIES, 0)
-        work = work + costs.dense(0, FRESH * 8 * 8 * N * PENALTIES)
-        work = work + Work(0.0, DECOMPOSED_SECONDS * n)
-        numbers = max(numbers, 2 * D * k + 4 * N * k + (4 * N + 3 * n * k) * PENALTIES)
+        errors, memory = _loo_errors(costs, k)
+        work, numbers = work + errors, max(numbers, 2 * D * k + memory)
     return FitCost(
         unit="pass", setup=work, each=NO_WORK, most=0, usual=0, numbers=numbers + 2 * n * k
     )

@@ -18,6 +18,7 @@ from .space import EstimateError
 from .subset import take_tasks
 
 MOST = 10  # the largest width that is tried unless candidates are given
+FOLDS = 5  # of cross-validation, by default
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def choose_width(  # noqa: PLR0917
     estimator: Estimator,
     samples: Samples,
     candidates: Sequence[int] | None = None,
-    folds: int = 5,
+    folds: int = FOLDS,
     seed: int = 0,
     monitor: Callable[[], Monitor] = Unrecorded,
 ) -> WidthChoice:
@@ -130,6 +131,11 @@ def choose_width(  # noqa: PLR0917
     return _choose(widths, errors, samples.weights)
 
 
+def usual_widths(dim: int, n: int) -> range:
+    """Return the widths that are tried by default, for samples of n tasks with `dim` features."""
+    return range(1, min(MOST, dim, max(n - 1, 1)) + 1)
+
+
 def _check_candidates(
     estimator: Estimator, samples: Samples, candidates: Sequence[int] | None
 ) -> tuple[int, ...]:
@@ -141,7 +147,7 @@ def _check_candidates(
         for k in chosen:
             estimator.check(samples, k)
         return tuple(sorted(chosen))
-    widths = range(1, min(MOST, samples.dim, max(samples.n - 1, 1)) + 1)
+    widths = usual_widths(samples.dim, samples.n)
     refusals = [_refusal(estimator, samples, k) for k in widths]
     accepted = tuple(k for k, refusal in zip(widths, refusals, strict=True) if refusal is None)
     if not accepted:

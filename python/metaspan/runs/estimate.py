@@ -20,7 +20,7 @@ from ..cost.device import on_device
 from ..cost.estimate import Estimate
 from ..engines import engine_of
 from ..estimators import names
-from ..estimators.configure import configure_fit
+from ..estimators.configure import configure_fit, width_until_chosen
 from ..estimators.fitted import counts_of_start, source_of
 from ..methods import Method
 from ..solved_methods import AltGDmin
@@ -44,7 +44,7 @@ def estimate(
     m_in: int | None = None,
     m_out: int | None = None,
     d_over_n: float | None = None,
-    width: int | None = None,
+    width: int | str | None = None,
     init: StartLike = None,
     engine: str = "auto",
     route: str = "auto",
@@ -75,7 +75,7 @@ def estimate(
     ----------
     tasks, method : object
         As in `train`, which describes all arguments; or, as `method`, an estimator of `fit` or its
-        name. Then all other arguments are those of `fit`, and `width` is a number or None.
+        name. Then all other arguments are those of `fit`.
     rounds, n, m_in, m_out, d_over_n, width, init, engine, route, accumulate : object
         As in `train`. The default of n does not apply to a `TaskBatch`: by default, a round uses
         all tasks of the batch.
@@ -106,8 +106,8 @@ def estimate(
     ------
     TypeError, ValueError
         If `train` or `fit` would raise the error for these arguments, or if the call is a fit on a
-        device, on several ranks, or with the width "cv". What an estimator needs of the samples,
-        such as a number of tasks or of samples of a task, is checked by `fit` alone.
+        device or on several ranks. What an estimator needs of the samples, such as a number of
+        tasks or of samples of a task, is checked by `fit` alone.
     MemoryError
         If the samples of one thread's tasks do not fit into memory.
 
@@ -125,6 +125,8 @@ def estimate(
     steps of conjugate gradients in an iteration of "altmin", here 12, or 50 if there are fewer than
     2 d k samples. The memory is that of a search for eigenvectors that converges in about 20
     passes. The memory for "trace-norm" is an upper bound, for coefficients of full rank, min(n, d).
+    With ``width="cv"``, memory and time are those of the cross-validation over all widths and of a
+    fit at the largest width.
 
     Examples
     --------
@@ -167,7 +169,10 @@ def estimate(
     }
     if _is_fit(method, call, m):
         _refuse(of_training)
-        return needs_of_fit(_configure_fit(tasks, method, rounds, {"m": m, **shared}), ranks)
+        limit = None if rounds is DEFAULT_ROUNDS else rounds
+        of_fit = {**shared, "width": width_until_chosen(width), "m": m}
+        fit = configure_fit(tasks, cast("Any", method), rounds=limit, **of_fit)
+        return (needs_of_choice if isinstance(width, str) else needs_of_fit)(fit, ranks)
     if m is not None:
         raise ValueError(
             "m must be None for a training run, whose numbers of samples are m_in and m_out; got "
@@ -232,19 +237,6 @@ def _is_fit(method: object, call: str, m: int | None) -> bool:
     return name in names.CLASSES or names.is_estimator(method)
 
 
-def _configure_fit(
-    tasks: LinearTasks | TaskBatch, estimator: Any, rounds: int, arguments: dict[str, Any]
-) -> FitConfig:
-    """Return the configuration of a fit; raise ValueError for a width that its samples choose."""
-    if isinstance(arguments["width"], str):
-        raise ValueError(
-            "width must be a number or None for an estimate, since the samples of a fit determine "
-            f"the width 'cv'; got {check.show(arguments['width'])}"
-        )
-    limit = None if rounds is DEFAULT_ROUNDS else rounds
-    return configure_fit(tasks, estimator, rounds=limit, **arguments)
-
-
 def _refuse(of_training: dict[str, object]) -> None:
     """Raise ValueError if an argument that `fit` does not have differs from its default."""
     defaults = {field.name: field.metadata.get("default") for field in fields(TrainConfig)}
@@ -291,6 +283,25 @@ def needs_of_fit(config: FitConfig, ranks: int | None = None) -> Estimate:
         round=f"n={config.n}, {m}",
         rounds=cost.most,
         unit=cost.unit,
+    )
+
+
+def needs_of_choice(config: FitConfig, ranks: int | None = None) -> Estimate:
+    """Predict the memory and the time of a fit that chooses its width, at the largest width."""
+    from ..estimators.fit_costs import choice_cost  # noqa: PLC0415  (imports all estimators)
+    from ..estimators.rank import usual_widths  # noqa: PLC0415
+
+    assert isinstance(config.tasks, (LinearTasks, TaskBatch))
+    widths = usual_widths(config.tasks.d, config.n)
+    widest = needs_of_fit(replace(config, width=widths[-1]), ranks)
+    seconds, numbers = choice_cost(config, widths)
+    more = max(int(8 * numbers) - widest.bytes["estimator"] - widest.bytes["results"], 0)
+    return replace(
+        widest,
+        memory_bytes=widest.memory_bytes + more,
+        seconds=widest.seconds + seconds,
+        bytes={**widest.bytes, "choice": more},
+        round=f"{widest.round}, width at most {widths[-1]}",
     )
 
 

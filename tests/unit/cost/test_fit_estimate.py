@@ -128,6 +128,44 @@ def test_arrays_of_a_fit_take_the_estimated_memory(name, options, sizes):
     assert said < 2 * peak + 2**20
 
 
+@pytest.mark.parametrize("name", ["duchi", "split-spectral", "altgdmin"])
+@pytest.mark.filterwarnings("ignore::metaspan.NotConvergedWarning")
+@pytest.mark.parametrize("sizes", [(12, 8, 6000), (400, 10, 200)], ids=["wide", "long"])
+def test_the_choice_of_a_width_takes_the_estimated_memory(name, sizes):
+    n, m, d = sizes
+    data, call = batch(n, m, d), {"threads": 1, "width": "cv"}
+    if name in ITERATIVE:
+        call["rounds"] = 2
+    ms.fit(batch(), name, **call)  # the first call imports modules
+    tracemalloc.start()
+    try:
+        ms.fit(data, name, **call)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    said = ms.estimate(data, name, call="fit", **call).memory_bytes
+    assert peak < 1.05 * said + 2**18
+    assert said < 2.5 * peak + 2**20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_choice_of_a_width_costs_the_fits_of_all_folds(name):
+    """A nested estimator is fitted once a fold, and others once for each of ten widths.
+
+    The errors on held-out tasks take less than 0.03 s here.
+    """
+    data = batch(n=60, d=400, storage="shared" if name == "reduced-rank" else "dense")
+    rest = batch(n=48, d=400, storage="shared" if name == "reduced-rank" else "dense")
+    found, widest = (fit_estimate(data, name, width=width) for width in ("cv", 10))
+    assert found.round == f"{widest.round}, width at most 10"
+    assert (found.rounds, found.unit) == (widest.rounds, widest.unit)
+    assert found.memory_bytes == sum(found.bytes.values()) >= widest.memory_bytes
+    nested = name in ("moments", "duchi", "split-spectral", "single-task", "reduced-rank")
+    widths = (10,) if nested else range(1, 11)
+    fits = sum(5 * fit_estimate(rest, name, width=width).seconds for width in widths)
+    assert 0.9 * fits < found.seconds - widest.seconds < 1.1 * fits + 0.03
+
+
 @pytest.mark.parametrize("engine", ["law", "sampled"])
 @pytest.mark.parametrize("name", ANY_X)
 def test_costs_grow_with_every_size(name, engine):
@@ -231,7 +269,7 @@ def test_an_estimate_of_a_fit_reads_as_lines():
     [
         ({"n": 0}, ValueError, "n must be at least 1"),
         ({"m": None}, ValueError, "m must be an integer"),
-        ({"width": "cv"}, ValueError, "width must be a number or None for an estimate"),
+        ({"width": "best"}, ValueError, "width must be 'cv'; got 'best'"),
         ({"m_in": 5}, ValueError, "m_in must be left out for a fit"),
         ({"record_every": 2}, ValueError, "record_every must be left out for a fit"),
         ({"ranks": 2}, ValueError, "ranks must be 1 for the estimate of a fit; got 2"),
