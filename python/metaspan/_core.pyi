@@ -595,7 +595,7 @@ def limit_cost(method: CoreMethod, sizes: RoundSizes, m_in: int, adds_rows: bool
     add rows off the span.
     """
 
-def limit_round(
+def limit_rounds(
     *,
     method: CoreMethod,
     m_in: int,  # inner samples; 0: infinitely many
@@ -605,11 +605,12 @@ def limit_round(
     d: float,
     heads: HeadMoments,
     k_star: int,
-    C: F64,  # (D, k)  [M; R]
-    w: F64,  # (k,)
+    C: F64,  # (states, D, k)  [M; R]
+    w: F64,  # (states, k)
 ) -> tuple[F64, F64, F64]:
-    """Compute a round of the limit: the gradient by C (D, k) and by w (k,), (53), and the second
-    moment S (k, k) of a task's gradient in one direction off the span of C, (54).
+    """Compute a round of the limit at each of some states: the gradients by C (states, D, k) and by
+    w (states, k), (53), and the second moments S (states, k, k) of a task's gradient in one
+    direction off the span of C, (54).
     """
 
 def algebra_counts(method: CoreMethod, losses: float) -> tuple[float, float, float, float]:

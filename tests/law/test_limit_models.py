@@ -61,10 +61,11 @@ STEPS = [
 def core_round(method, heads, C, w, counts, *, spread=0.0, d=50.0, noise=NOISE):
     """grad_C, grad_w and S of the core; `counts` are m_in and m_out."""
     m_in, m_out = counts
-    return core.limit_round(
+    (grad_C,), (grad_w,), (S,) = core.limit_rounds(
         method=core_method(method), m_in=m_in or 0, m_out=m_out or 0, noise=noise, spread=spread,
-        d=d, heads=heads, k_star=K_STAR, C=C, w=w,
+        d=d, heads=heads, k_star=K_STAR, C=C[None], w=w[None],
     )  # fmt: skip
+    return grad_C, grad_w, S
 
 
 def assert_agree(computed, expected, error):

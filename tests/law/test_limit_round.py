@@ -51,11 +51,12 @@ def on_sphere(normals):
 
 def round_of(heads, C, w, *, alpha, noise, m_in, m_out, exact, spread=0.0, d=100.0, k_star):
     """Return grad_C, grad_w and S of the core."""
-    return core.limit_round(
+    (grad_C,), (grad_w,), (S,) = core.limit_rounds(
         method=CoreMethod(alpha, 0.1, 1, False, exact, beta_head=0.1),
         **{"m_in": m_in or 0, "m_out": m_out or 0, "noise": noise},
-        **{"spread": spread, "d": d, "heads": heads, "k_star": k_star, "C": C, "w": w},
+        **{"spread": spread, "d": d, "heads": heads, "k_star": k_star, "C": C[None], "w": w[None]},
     )
+    return grad_C, grad_w, S
 
 
 def error_of(computed, expected):

@@ -1,6 +1,8 @@
 // Bindings of the engine of the limit, and of single rounds of it.
 #include "metaspan/engines/limit.hpp"
 
+#include <algorithm>
+
 #include "metaspan/engines/limit_round.hpp"
 #include "run.hpp"
 
@@ -43,21 +45,31 @@ std::unique_ptr<Run> open_limit(const Method& method, Index m_in, Index m_out, d
 /// Returns the inverse of a number of samples, and 0 for 0, which means infinitely many.
 double inverse_of(Index m) { return m == 0 ? 0 : 1 / static_cast<double>(m); }
 
-/// Computes the gradient in coordinates and the second moment S of a round of the limit at one
-/// state.
-py::tuple round_of_limit(const Method& method, Index m_in, Index m_out, double noise, double spread,
-                         double d, const py::object& heads, Index k_star, const Array& C,
-                         const Array& w) {
-  const LimitRound round =
-      limit_round(method, as_head_moments(heads, k_star, spread, d), inverse_of(m_in),
-                  inverse_of(m_out), noise * noise + spread * spread, as_matrix(C), as_vector(w));
-  return py::make_tuple(to_array(round.grad_C), to_array(round.grad_w), to_array(round.S));
+/// Computes the gradient in coordinates and the second moment S of a round of the limit at each of
+/// some states: C (states, D, k) and w (states, k).
+py::tuple rounds_of_limit(const Method& method, Index m_in, Index m_out, double noise,
+                          double spread, double d, const py::object& heads, Index k_star,
+                          const Array& C, const Array& w) {
+  require(C.ndim() == 3 && w.ndim() == 2 && w.shape(0) == C.shape(0) && w.shape(1) == C.shape(2),
+          "C and w must be stacks of the same length");
+  const Index states = C.shape(0), D = C.shape(1), k = C.shape(2);
+  const HeadMoments moments = as_head_moments(heads, k_star, spread, d);
+  Array grad_C({states, D, k}), grad_w({states, k}), S({states, k, k});
+  for (Index i = 0; i < states; ++i) {
+    const LimitRound round = limit_round(
+        method, moments, inverse_of(m_in), inverse_of(m_out), noise * noise + spread * spread,
+        ConstMat(C.data() + i * D * k, D, k), Eigen::Map<const Vec>(w.data() + i * k, k));
+    std::copy_n(round.grad_C.data(), D * k, grad_C.mutable_data() + i * D * k);
+    std::copy_n(round.grad_w.data(), k, grad_w.mutable_data() + i * k);
+    std::copy_n(round.S.data(), k * k, S.mutable_data() + i * k * k);
+  }
+  return py::make_tuple(grad_C, grad_w, S);
 }
 
 }  // namespace
 
 void bind_limit(py::module_& module, py::class_<Run>& run) {
-  module.def("limit_round", &round_of_limit, py::kw_only(), py::arg("method"), py::arg("m_in"),
+  module.def("limit_rounds", &rounds_of_limit, py::kw_only(), py::arg("method"), py::arg("m_in"),
              py::arg("m_out"), py::arg("noise"), py::arg("spread"), py::arg("d"), py::arg("heads"),
              py::arg("k_star"), py::arg("C"), py::arg("w"));
   run.def_static("limit", &open_limit, py::kw_only(), py::arg("method"), py::arg("m_in"),

@@ -14,7 +14,8 @@ import numpy as np
 
 from .._support.types import F64, I64
 
-Round = Callable[[F64, F64], tuple[F64, F64, F64]]  # (C, w) -> grad_C, grad_w, S
+# Stacks of C and w -> stacks of grad_C, grad_w and S.
+Rounds = Callable[[F64, F64], tuple[F64, F64, F64]]
 
 STEP = 1e-5  # least step of central differences, relative to the size of an entry
 LARGEST_MOVE = 0.25  # largest move of an entry in one step of the flow, relative to its size
@@ -44,7 +45,7 @@ class State:
 
     A: F64  # (k, k): M M^T
     V: F64  # (k, k): M R^T R M^T
-    b: F64  # (k,): M w
+    b: F64  # (k,): M w; several states have leading axes
 
     @property
     def tan2(self) -> F64:
@@ -52,6 +53,11 @@ class State:
         inverse = np.linalg.inv(self.A)  # R M^-1 has the Gram matrix A^-1 V A^-1
         values: F64 = np.linalg.eigvalsh(inverse @ self.V @ inverse)[::-1]
         return np.maximum(values, 0.0)
+
+
+def _transposed(stack: F64) -> F64:
+    """Return the transposes of a stack of matrices."""
+    return np.swapaxes(stack, -1, -2)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Recursion:
     The noise `faint`, which is too small to matter, is therefore added to beta gamma S.
     """
 
-    round: Round
+    rounds: Rounds
     beta: float
     beta_head: float  # 0: w stays as it is
     d_over_n: float
@@ -74,31 +80,34 @@ class Recursion:
         """Whether the outer step moves w."""
         return self.beta_head > 0.0
 
-    def rates(self, state: State) -> State:
-        """Return the change of the state in one round, divided by beta.
+    def rates(self, states: State) -> State:
+        """Return the changes of some states in one round, divided by beta.
 
-        The differences of products are expanded, so that no digits cancel if beta is small.
+        The states have a leading axis in common. The differences of products are expanded, so that
+        no digits cancel if beta is small.
         """
-        beta = self.beta
-        values, vectors = np.linalg.eigh(state.A)
-        root = np.sqrt(values)
-        M, inverse = (vectors * root) @ vectors.T, (vectors / root) @ vectors.T
-        w = inverse @ state.b
-        squares, axes = np.linalg.eigh(inverse @ state.V @ inverse)
-        R = np.sqrt(np.maximum(squares, 0.0))[:, None] * axes.T
-        grad_C, grad_w, S = self.round(np.concatenate([M, R]), w)
-        by_M, by_R = grad_C[: w.size], grad_C[w.size :]
-        by_w = self.beta_head / beta * grad_w
+        beta, k = self.beta, states.b.shape[-1]
+        values, vectors = np.linalg.eigh(states.A)
+        root, turned = np.sqrt(values)[:, None, :], _transposed(vectors)
+        M, inverse = (vectors * root) @ turned, (vectors / root) @ turned
+        w = inverse @ states.b[:, :, None]
+        squares, axes = np.linalg.eigh(inverse @ states.V @ inverse)
+        R_t = axes * np.sqrt(np.maximum(squares, 0.0))[:, None, :]
+        R, M_t = _transposed(R_t), _transposed(M)
+        grad_C, grad_w, S = self.rounds(np.concatenate([M, R], axis=1), w[:, :, 0])
+        by_M, by_R = grad_C[:, :k], grad_C[:, k:]
+        by_M_t, by_w = _transposed(by_M), self.beta_head / beta * grad_w[:, :, None]
         # (R - beta by_R)^T (R - beta by_R) + beta^2 gamma S = R^T R + beta `moved`
-        cross = R.T @ by_R
-        moved = beta * (by_R.T @ by_R + self.d_over_n * S) - cross - cross.T
-        moved += self.faint * np.eye(w.size)
-        Q = R.T @ R + beta * moved
-        across, turned = by_M @ M.T, by_M @ Q @ M.T
+        cross = R_t @ by_R
+        moved = beta * (_transposed(by_R) @ by_R + self.d_over_n * S) - cross - _transposed(cross)
+        moved += self.faint * np.eye(k)
+        Q = R_t @ R + beta * moved
+        across, along = by_M @ M_t, by_M @ Q @ M_t
+        b = beta * by_M @ by_w - by_M @ w - M @ by_w
         return State(
-            A=beta * by_M @ by_M.T - across - across.T,
-            V=M @ moved @ M.T - turned - turned.T + beta * by_M @ Q @ by_M.T,
-            b=beta * by_M @ by_w - by_M @ w - M @ by_w,
+            A=beta * by_M @ by_M_t - across - _transposed(across),
+            V=M @ moved @ M_t - along - _transposed(along) + beta * by_M @ Q @ by_M_t,
+            b=b[:, :, 0],
         )
 
     def with_small_angles(self, A: F64, b: F64) -> State:
@@ -110,7 +119,8 @@ class Recursion:
         values, vectors = np.linalg.eigh(A)
         M, inverse = (vectors * np.sqrt(values)) @ vectors.T, vectors / np.sqrt(values) @ vectors.T
         small = 1e-8 * np.sqrt(values[0])
-        grad_C, _, S = self.round(np.concatenate([M, small * np.eye(k)]), inverse @ b)
+        C = np.concatenate([M, small * np.eye(k)])
+        (grad_C,), _, (S,) = self.rounds(C[None], (inverse @ b)[None])
         Psi = grad_C[k:] / small
         rates, axes = np.linalg.eigh(0.5 * (Psi + Psi.T))
         rates = np.maximum(rates, 1e-6 * abs(rates).max() + 1e-300)
@@ -134,7 +144,7 @@ class Variables:
     axes: frozenset[int]
     classes: tuple[int, ...]  # (k,): coordinates of one class have the same law
     entries: list[tuple[str, int, int]] = field(init=False)
-    upper: tuple[I64, ...] = field(init=False)  # indices of an upper triangle
+    upper: tuple[I64, I64] = field(init=False)  # indices of an upper triangle
     groups: list[list[int]] = field(init=False)  # entries of equal parity; the even ones first
     ties: list[list[int]] = field(init=False)  # even entries that are equal by symmetry
 
@@ -157,27 +167,28 @@ class Variables:
         object.__setattr__(self, "ties", list(ties.values()))
 
     def pack(self, state: State) -> F64:
-        """Return the entries of a state."""
-        return self._take(state.A, state.V, np.diag(state.b))
+        """Return the entries of a state, or of several with a leading axis."""
+        return self._take(state.A, state.V, state.b)
 
     def unpack(self, x: F64) -> State:
-        """Return the state with these entries."""
+        """Return the state with these entries, or the states with the rows of x as entries."""
         k, size = self.k, self.k * (self.k + 1) // 2
-        A, V = np.zeros((k, k)), np.zeros((k, k))
-        for array, part in ((A, x[:size]), (V, x[size : 2 * size])):
-            array[self.upper] = part
-            array.T[self.upper] = part
-        return State(A, V, x[2 * size :] if self.has_head else np.zeros(k))
+        i, j = self.upper
+        A, V = np.zeros((*x.shape[:-1], k, k)), np.zeros((*x.shape[:-1], k, k))
+        for array, part in ((A, x[..., :size]), (V, x[..., size : 2 * size])):
+            array[..., i, j] = part
+            array[..., j, i] = part
+        return State(A, V, x[..., 2 * size :] if self.has_head else np.zeros((*x.shape[:-1], k)))
 
     def sizes(self, state: State, head_size: float) -> F64:
         """Return the size of every entry, to which moves and errors are relative."""
         a, v = (np.sqrt(np.maximum(np.diag(X), 1e-300)) for X in (state.A, state.V))
         head = max(head_size, float(np.linalg.norm(state.b)))
-        return self._take(np.outer(a, a), np.outer(v, v), head * np.eye(self.k))
+        return self._take(np.outer(a, a), np.outer(v, v), np.full(self.k, head))
 
     def _take(self, A: F64, V: F64, b: F64) -> F64:
-        head = np.diagonal(b) if self.has_head else np.empty(0)
-        return np.concatenate([A[self.upper], V[self.upper], head])
+        i, j = self.upper
+        return np.concatenate([A[..., i, j], V[..., i, j], b[..., : self.has_head * self.k]], -1)
 
 
 @dataclass
@@ -249,7 +260,8 @@ class Flow:
             for tie, part in zip(ties, move, strict=True):
                 trial[tie] += part * sizes[tie]
             if self._is_inside(trial):
-                error = self._scaled_rates(trial, sizes)[[tie[0] for tie in ties]] - move / step
+                (rates_there,) = self._scaled_rates(trial[None], sizes)
+                error = rates_there[[tie[0] for tie in ties]] - move / step
                 missed = float(abs(np.linalg.solve(implicit, error)).max())
                 miss = missed / max(most, self.recursion.rounding)
                 if miss <= 0.5:
@@ -261,39 +273,39 @@ class Flow:
         """Return the entries, eigenvalues and eigenvectors of every group, linearised at x."""
         groups = self.variables.groups
         sizes = self.variables.sizes(self.variables.unpack(x), self.head_size)
-        blocks = [np.empty((len(group), len(group))) for group in groups]
-        for place in range(max(len(group) for group in groups)):
-            # Groups do not act on each other, so one difference gives a column of every block.
-            column = self._column(x, sizes, [group[place] for group in groups if group[place:]])
-            for group, block in zip(groups, blocks, strict=True):
-                if group[place:]:
-                    block[:, place] = column[group]
+        # Groups do not act on each other, so one difference gives a column of every block.
+        most = max(len(group) for group in groups)
+        chosen = [[group[place] for group in groups if group[place:]] for place in range(most)]
+        _, columns = self._differences(x, sizes, chosen)
         return [
-            (group, *np.linalg.eig(block))
-            for group, block in zip(groups, blocks, strict=True)
-            if group
+            (group, *np.linalg.eig(columns[group][:, : len(group)])) for group in groups if group
         ]
 
-    def _scaled_rates(self, x: F64, sizes: F64) -> F64:
-        rates = self.recursion.rates(self.variables.unpack(x))
+    def _scaled_rates(self, points: F64, sizes: F64) -> F64:
+        """Return the rates at some points, (points, entries), relative to the sizes of entries."""
+        rates = self.recursion.rates(self.variables.unpack(points))
         scaled: F64 = self.variables.pack(rates) / sizes
         return scaled
 
-    def _column(self, x: F64, sizes: F64, chosen: list[int]) -> F64:
-        """Return the derivative of all scaled rates along the sum of the chosen entries."""
+    def _differences(self, x: F64, sizes: F64, chosen: list[list[int]]) -> tuple[F64, F64]:
+        """Return the scaled rates at x, and their derivatives along sums of chosen entries.
+
+        Column j of the derivatives, (entries, columns), is along the sum of the entries chosen[j].
+        """
         step = max(STEP, self.recursion.rounding)
-        move = np.zeros(x.size)
-        move[chosen] = step * sizes[chosen]
-        ahead, behind = (self._scaled_rates(x + sign * move, sizes) for sign in (1, -1))
-        column: F64 = (ahead - behind) / (2 * step)
-        return column
+        moves = np.zeros((len(chosen), x.size))
+        for move, entries in zip(moves, chosen, strict=True):
+            move[entries] = step * sizes[entries]
+        rates = self._scaled_rates(np.concatenate([x[None], x + moves, x - moves]), sizes)
+        ahead, behind = rates[1 : len(chosen) + 1], rates[len(chosen) + 1 :]
+        return rates[0], ((ahead - behind) / (2 * step)).T
 
     def _reduced(self, x: F64, sizes: F64) -> tuple[F64, F64]:
         """Return the scaled rates of the tied even entries (p,), and their Jacobian (p, p)."""
         ties = self.variables.ties
         first = [tie[0] for tie in ties]
-        J = np.stack([self._column(x, sizes, tie)[first] for tie in ties], axis=1)
-        return self._scaled_rates(x, sizes)[first], J
+        rates, columns = self._differences(x, sizes, ties)
+        return rates[first], columns[first]
 
     def _is_inside(self, x: F64) -> bool:
         """Return whether A is positive definite, and V positive semi-definite up to rounding."""

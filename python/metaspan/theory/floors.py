@@ -412,8 +412,8 @@ class Setting:
     def recursion(self) -> Recursion:
         """Return the recursion of this setting."""
         numbers = core_method(self.method)
-        round_at = partial(
-            core.limit_round,
+        rounds_at = partial(
+            core.limit_rounds,
             method=numbers,
             m_in=self.m_in or 0,
             m_out=self.m_out or 0,
@@ -424,7 +424,7 @@ class Setting:
             k_star=self.tasks.k,
         )
         return Recursion(
-            lambda C, w: round_at(C=C, w=w),
+            lambda C, w: rounds_at(C=C, w=w),
             numbers.beta,
             numbers.beta_head,
             self.d_over_n,

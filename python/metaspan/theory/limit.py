@@ -37,17 +37,16 @@ def limit_round(
     `m_in` and `m_out` are the samples of a task; None means infinitely many. The method and the
     tasks must have a limit, which `config.engine_choice.check_limit` checks.
     """
-    return LimitRound(
-        *core.limit_round(
-            method=core_method(method),
-            m_in=m_in or 0,
-            m_out=m_out or 0,
-            noise=tasks.noise,
-            spread=tasks.spread,
-            d=float(tasks.d),
-            heads=heads.core_moments(tasks.heads, tasks.k),
-            k_star=tasks.k,
-            C=C,
-            w=w,
-        )
+    (grad_C,), (grad_w,), (S,) = core.limit_rounds(
+        method=core_method(method),
+        m_in=m_in or 0,
+        m_out=m_out or 0,
+        noise=tasks.noise,
+        spread=tasks.spread,
+        d=float(tasks.d),
+        heads=heads.core_moments(tasks.heads, tasks.k),
+        k_star=tasks.k,
+        C=C[None],
+        w=w[None],
     )
+    return LimitRound(grad_C, grad_w, S)
