@@ -68,78 +68,103 @@ def drawn_at_full_size(case, trial, seed=2):
     return DenseSamples(X, y, B_star=np.eye(d, K), seed=(seed, trial))
 
 
-def distance(samples, B):
-    """Sine of the largest angle between the spans of B and of the truth."""
-    return np.linalg.norm(B - samples.B_star @ (samples.B_star.T @ B), 2)
+def distance(truth, B):
+    """Sine of the largest angle between the spans of B and of the truth, for each trial."""
+    return np.linalg.norm(B - truth @ (truth.swapaxes(1, 2) @ B), 2, axis=(1, 2))
 
 
 def top(A, k=K):
-    values, vectors = np.linalg.eigh((A + A.T) / 2)
-    return values[-1], vectors[:, -k:]
+    """Largest eigenvalues, and the leading eigenvectors, of the matrix of each trial."""
+    values, vectors = np.linalg.eigh((A + A.swapaxes(1, 2)) / 2)
+    return values[:, -1], vectors[:, :, -k:]
 
 
-def statistics_of_rows(samples):
-    """Numbers of X, y and normals that a rotation of the features leaves unchanged."""
-    G = samples.normals(3, 0)
+def length(x):
+    """Length of the vector or matrix of each trial."""
+    return np.sqrt(np.square(x).reshape(len(x), -1).sum(axis=1))
+
+
+def parts_of_rows(samples):
     identity = np.eye(samples.dim)
-    X, y = samples.features(identity), samples.y
-    moments = samples.combine(y[:, None] ** 2 * X)
-    n, first, second = samples.n, samples.offsets[1], samples.offsets[2]
-    duchi = np.zeros_like(moments)
-    for i in range(n):
-        rows = rows_of(samples, range(i, i + 1))
-        Z = X[rows] * y[rows, None]
-        s = Z.sum(axis=0)
-        duchi += np.outer(s, s) - Z.T @ Z
-    u, v = samples.averages().products(identity)
+    X, (u, v) = samples.features(identity), samples.averages().products(identity)
+    return {
+        **{"X": X, "y": samples.y, "u": u, "v": v, "G": samples.normals(3, 0)},
+        "moments": samples.combine(samples.y[:, None] ** 2 * X),
+        "truth": samples.B_star,
+    }
+
+
+def statistics_of_rows(*, X, y, u, v, G, moments, truth):
+    """Numbers of X, y and normals of each trial that a rotation of the features leaves unchanged.
+
+    The arguments are the parts of all trials, with a leading axis.
+    """
+    trials, n, dim = u.shape
+    m = y.shape[1] // n
+    Z = y[:, :, None] * X
+    s = Z.reshape(trials, n, m, dim).sum(axis=2)
     value, B = top(moments)
-    duchi_value, duchi_B = top(duchi)
-    split = u.T @ v + v.T @ u
+    duchi_value, duchi_B = top(s.swapaxes(1, 2) @ s - Z.swapaxes(1, 2) @ Z)
+    split_value, split_B = top(u.swapaxes(1, 2) @ v + v.swapaxes(1, 2) @ u)
     values = np.linalg.svd(G, compute_uv=False)
+    first = X[:, 0]
     return {
         "moments": value,
-        "distance of moments": distance(samples, B),
+        "distance of moments": distance(truth, B),
         "duchi": duchi_value,
-        "distance of duchi": distance(samples, duchi_B),
-        "split": top(split)[0],
-        "distance of split": distance(samples, top(split)[1]),
-        "length": np.linalg.norm(X[-1]),
-        "product": X[-1] @ X[0],
-        "gram": np.linalg.norm(X[:first] @ X[first:second].T),
-        "normals": values[-1],
-        "largest of normals": values[0],
-        "normals and truth": np.linalg.norm(samples.B_star.T @ G),
-        "normals and rows": np.linalg.norm(X[0] @ G) / np.linalg.norm(X[0]),
-        "distance of normals": distance(samples, np.linalg.qr(G)[0][:, :K]),
-        "y": np.linalg.norm(y),
+        "distance of duchi": distance(truth, duchi_B),
+        "split": split_value,
+        "distance of split": distance(truth, split_B),
+        "length": length(X[:, -1]),
+        "product": np.sum(X[:, -1] * first, axis=1),
+        "gram": length(X[:, :m] @ X[:, m : 2 * m].swapaxes(1, 2)),
+        "normals": values[:, -1],
+        "largest of normals": values[:, 0],
+        "normals and truth": length(truth.swapaxes(1, 2) @ G),
+        "normals and rows": length(first[:, None] @ G) / length(first),
+        "distance of normals": distance(truth, np.linalg.qr(G)[0][:, :, :K]),
+        "y": length(y),
     }
 
 
-def statistics_of_averages(samples):
+def parts_of_averages(samples):
     averages = samples.averages()
     u, v = averages.products(np.eye(averages.dim))
-    split = averages.combine(v, u)
-    value, B = top(split)
     return {
-        "split": value,
-        "distance of split": distance(samples, B),
-        "u": np.linalg.norm(u[0]),
-        "v": np.linalg.norm(v[0]),
-        "last": np.linalg.norm(v[-1]),
-        "halves": u[0] @ v[0],
-        "tasks": u[0] @ u[1],
-        "last tasks": u[-2] @ v[-1],
-        "u off the truth": np.linalg.norm(u[1] - averages.B_star @ (averages.B_star.T @ u[1])),
-        "u in the truth": np.linalg.norm(averages.B_star.T @ u[1]),
-        "normals": u[0] @ samples.normals(2, 0)[:, 0],
-        "y": np.linalg.norm(samples.y),
-        "y and u": np.linalg.norm(samples.y) / np.linalg.norm(u[0]),
+        **{"y": samples.y, "u": u, "v": v, "G": samples.normals(2, 0)},
+        "split": averages.combine(v, u),
+        "truth": averages.B_star,
     }
 
 
-def collect(statistics, draw, case, **options):
-    drawn = [statistics(draw(case, trial, **options)) for trial in range(TRIALS)]
-    return {name: np.array([numbers[name] for numbers in drawn]) for name in drawn[0]}
+def statistics_of_averages(*, y, u, v, G, split, truth):
+    value, B = top(split)
+    other = u[:, 1, :, None]
+    return {
+        "split": value,
+        "distance of split": distance(truth, B),
+        "u": length(u[:, 0]),
+        "v": length(v[:, 0]),
+        "last": length(v[:, -1]),
+        "halves": np.sum(u[:, 0] * v[:, 0], axis=1),
+        "tasks": np.sum(u[:, 0] * u[:, 1], axis=1),
+        "last tasks": np.sum(u[:, -2] * v[:, -1], axis=1),
+        "u off the truth": length(other - truth @ (truth.swapaxes(1, 2) @ other)),
+        "u in the truth": length(truth.swapaxes(1, 2) @ other),
+        "normals": np.sum(u[:, 0] * G[:, :, 0], axis=1),
+        "y": length(y),
+        "y and u": length(y) / length(u[:, 0]),
+    }
+
+
+ROWS = (parts_of_rows, statistics_of_rows)
+AVERAGED = (parts_of_averages, statistics_of_averages)
+
+
+def collect(kind, draw, case, **options):
+    parts, statistics = kind
+    drawn = [parts(draw(case, trial, **options)) for trial in range(TRIALS)]
+    return statistics(**{name: np.stack([each[name] for each in drawn]) for name in drawn[0]})
 
 
 def compare(a, b):
@@ -156,8 +181,8 @@ def plenty(monkeypatch):
 def test_samples_in_law_have_the_law_of_samples():
     p = {}
     for number, (name, case) in enumerate(CASES.items()):
-        found = collect(statistics_of_rows, drawn_in_law, case, seed=10 + number)
-        expected = collect(statistics_of_rows, drawn_at_full_size, case, seed=20 + number)
+        found = collect(ROWS, drawn_in_law, case, seed=10 + number)
+        expected = collect(ROWS, drawn_at_full_size, case, seed=20 + number)
         p |= {(name, key): value for key, value in compare(found, expected).items()}
     assert not refused(p, FAMILY_ERROR)
 
@@ -166,10 +191,8 @@ def test_samples_in_law_have_the_law_of_samples():
 def test_averages_in_law_have_the_law_of_averages():
     p = {}
     for number, (name, case) in enumerate(AVERAGES.items()):
-        found = collect(
-            statistics_of_averages, drawn_in_law, case, seed=30 + number, averages_only=True
-        )
-        expected = collect(statistics_of_averages, drawn_at_full_size, case, seed=40 + number)
+        found = collect(AVERAGED, drawn_in_law, case, seed=30 + number, averages_only=True)
+        expected = collect(AVERAGED, drawn_at_full_size, case, seed=40 + number)
         p |= {(name, key): value for key, value in compare(found, expected).items()}
     assert not refused(p, FAMILY_ERROR)
 
@@ -210,17 +233,17 @@ def without_xi(case, trial, **options):
 
 @pytest.mark.usefixtures("plenty")
 @pytest.mark.parametrize(
-    ("statistics", "cases", "name", "fault"),
+    ("kind", "cases", "name", "fault"),
     [
-        (statistics_of_rows, CASES, "few rows", too_many_dimensions),
-        (statistics_of_rows, CASES, "few rows", without_own_directions),
-        (statistics_of_averages, AVERAGES, "few averages", wrong_scale),
-        (statistics_of_averages, AVERAGES, "spread", without_xi),
+        (ROWS, CASES, "few rows", too_many_dimensions),
+        (ROWS, CASES, "few rows", without_own_directions),
+        (AVERAGED, AVERAGES, "few averages", wrong_scale),
+        (AVERAGED, AVERAGES, "spread", without_xi),
     ],
 )
-def test_planted_faults_are_noticed(statistics, cases, name, fault):
-    found = collect(statistics, fault, cases[name], seed=50)
-    expected = collect(statistics, drawn_at_full_size, cases[name], seed=51)
+def test_planted_faults_are_noticed(kind, cases, name, fault):
+    found = collect(kind, fault, cases[name], seed=50)
+    expected = collect(kind, drawn_at_full_size, cases[name], seed=51)
     assert refused(compare(found, expected), FAMILY_ERROR)
 
 
