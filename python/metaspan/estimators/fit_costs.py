@@ -59,10 +59,7 @@ class FitCost:
 
 def fit_cost(config: FitConfig, costs: SampleCosts) -> FitCost:
     """Return the cost of one trial of a configured fit; the samples have the given costs."""
-    algorithm = algorithm_of(config.method)
-    cost = COSTS[algorithm.name](algorithm, costs)
-    if config.rounds is not None and algorithm.iterates:
-        cost = replace(cost, most=config.rounds)
+    algorithm, cost = algorithm_of(config.method), _unrecorded_cost(config, costs)
     # Recording an iterate copies it, and finds its coordinates (13).
     D, k = float(costs.dim), costs.width
     measured = D * k * (3 if config.measures_distance else 1)
@@ -76,6 +73,15 @@ def fit_cost(config: FitConfig, costs: SampleCosts) -> FitCost:
     )
 
 
+def _unrecorded_cost(config: FitConfig, costs: SampleCosts) -> FitCost:
+    """Return the cost of a fit on opened samples that records no iterate."""
+    algorithm = algorithm_of(config.method)
+    cost = COSTS[algorithm.name](algorithm, costs)
+    if config.rounds is not None and algorithm.iterates:
+        cost = replace(cost, most=config.rounds)
+    return cost
+
+
 def choice_cost(config: FitConfig, widths: Sequence[int]) -> tuple[float, float]:
     """Return the seconds and the numbers at the peak of the choice of a width by `choose_width`.
 
@@ -87,44 +93,33 @@ def choice_cost(config: FitConfig, widths: Sequence[int]) -> tuple[float, float]
     seconds, peak, columns = 0.0, 0.0, 0  # columns of the representations of a fold so far
     for width in widths[-1:] if nested else widths:
         costs = _without_fold(sample_costs(replace(config, width=width)))
-        cost = COSTS[algorithm.name](algorithm, costs)
-        if config.rounds is not None and algorithm.iterates:
-            cost = replace(cost, most=config.rounds)
+        cost = _unrecorded_cost(config, costs)
         each = cost.each.seconds + PASS_SECONDS
         seconds += FOLDS * (cost.setup.seconds + FIT_SECONDS + cost.most * each)
         peak = max(peak, cost.numbers + columns * costs.dim)
         columns += width
-    total = widths[-1] * (widths[-1] + 1) // 2  # columns of the bases of all widths
     of_samples = sample_costs(replace(config, width=widths[-1]))
-    work, numbers = _held_out(algorithm, of_samples, widths, total)
+    work, numbers = _held_out(algorithm, of_samples, widths)
     opening = of_samples.opening().seconds
     return opening + seconds + work.seconds, max(peak, numbers + columns * of_samples.dim)
 
 
 def _without_fold(costs: SampleCosts) -> SampleCosts:
-    """Return the costs of the samples of all folds but one.
-
-    Where rows are made or in law, a product reads the rows of the tasks that are left out too.
-    """
+    """Return the costs of the samples of all folds but one."""
     share = 1 - 1 / FOLDS
-    reads_all = costs.in_law or costs.is_made
     return replace(
         costs,
         n=max(1, round(share * costs.n)),
         N=max(1, round(share * costs.N)),
-        entries=costs.entries if reads_all else share * costs.entries,
+        entries=costs.entries if costs.reads_all_tasks else share * costs.entries,
     )
 
 
-def _held_out(
-    algorithm: Any, costs: SampleCosts, widths: Sequence[int], total: int
-) -> tuple[Work, float]:
-    """Return the work of the errors on the held-out tasks of all folds, and the memory for a fold.
-
-    The bases of all widths have `total` columns.
-    """
+def _held_out(algorithm: Any, costs: SampleCosts, widths: Sequence[int]) -> tuple[Work, float]:
+    """Return the work of the errors on the held-out tasks of all folds, and the numbers of one."""
     n, N, D = float(costs.n), float(costs.N), float(costs.dim)
-    passes = FOLDS if costs.in_law or costs.is_made else 1
+    total = sum(widths)  # columns of the bases of all widths
+    passes = FOLDS if costs.reads_all_tasks else 1
     work, numbers = costs.one_product(total).times(passes), 2.0 * D * total
     for width in widths:
         work = work + costs.orthonormal(width).times(FOLDS)

@@ -100,6 +100,11 @@ class SampleCosts:
         return self.is_stored or self.is_made or self.draws_averages
 
     @property
+    def reads_all_tasks(self) -> bool:
+        """Whether products with the samples of some tasks read the rows of all tasks."""
+        return self.in_law or self.is_made
+
+    @property
     def machine(self) -> Machine:
         """The rates of this machine."""
         return Machine(self.threads)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from .._load import core
 from .._support import check
 from .._support.types import F64
 from ..config.engine_choice import check_limit
 from ..methods import ANIL, MAML, Method, core_method, resolve
-from ..tasks.heads import GaussianHeads, SphereHeads, core_moments
+from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from ..tasks.moments import moments
 from .closed_forms import finite_inner_sets, infinite_inner_sets
@@ -27,6 +26,7 @@ from .fixed_points import (
     State,
     find_attractor,
 )
+from .limit import rounds_of
 
 SAME = 1e-12  # relative difference up to which eigenvalues of a covariance count as equal
 TOLERANCE = 1e-5  # relative width of the interval that encloses the largest step size
@@ -412,19 +412,8 @@ class Setting:
     def recursion(self) -> Recursion:
         """Return the recursion of this setting."""
         numbers = core_method(self.method)
-        rounds_at = partial(
-            core.limit_rounds,
-            method=numbers,
-            m_in=self.m_in or 0,
-            m_out=self.m_out or 0,
-            noise=self.tasks.noise,
-            spread=self.tasks.spread,
-            d=float(self.tasks.d),
-            heads=core_moments(self.tasks.heads, self.tasks.k),
-            k_star=self.tasks.k,
-        )
         return Recursion(
-            lambda C, w: rounds_at(C=C, w=w),
+            rounds_of(self.tasks, self.method, m_in=self.m_in, m_out=self.m_out),
             numbers.beta,
             numbers.beta_head,
             self.d_over_n,

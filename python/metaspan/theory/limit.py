@@ -2,6 +2,7 @@ r"""Rounds of the deterministic limit at single states, from which floors and bo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from .._load import core
@@ -9,6 +10,7 @@ from .._support.types import F64
 from ..methods import Method, core_method
 from ..tasks import heads
 from ..tasks.linear import LinearTasks
+from .fixed_points import Rounds
 
 
 class LimitRound(NamedTuple):
@@ -37,7 +39,15 @@ def limit_round(
     `m_in` and `m_out` are the samples of a task; None means infinitely many. The method and the
     tasks must have a limit, which `config.engine_choice.check_limit` checks.
     """
-    (grad_C,), (grad_w,), (S,) = core.limit_rounds(
+    rounds = rounds_of(tasks, method, m_in=m_in, m_out=m_out)
+    (grad_C,), (grad_w,), (S,) = rounds(C[None], w[None])
+    return LimitRound(grad_C, grad_w, S)
+
+
+def rounds_of(tasks: LinearTasks, method: Method, *, m_in: int | None, m_out: int | None) -> Rounds:
+    """Return a function that computes rounds as `limit_round` does, at stacks of C and w."""
+    rounds = partial(
+        core.limit_rounds,
         method=core_method(method),
         m_in=m_in or 0,
         m_out=m_out or 0,
@@ -46,7 +56,5 @@ def limit_round(
         d=float(tasks.d),
         heads=heads.core_moments(tasks.heads, tasks.k),
         k_star=tasks.k,
-        C=C[None],
-        w=w[None],
     )
-    return LimitRound(grad_C, grad_w, S)
+    return lambda C, w: rounds(C=C, w=w)
